@@ -1,0 +1,321 @@
+"""The only training loop: a two-player game, moved by an update rule, counted in iterations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from gan_modules import strategies
+from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.hyperparameters import from_config, split_arguments
+from gan_modules.optimizers import Adam
+from gan_modules.protocols import PLAYER_NAMES
+from gan_modules.rules import Alternating, UpdateRule
+
+OptimizerCallable = Callable[[Any], Optimizer]
+SchedulerCallable = Callable[[Optimizer], LRScheduler]
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or a parameter is NaN or infinite; the last good checkpoint is untouched."""
+
+
+class GameModule(LightningModule, ABC):
+    """A differentiable two-player game under manual optimization.
+
+    A subclass gives ``players`` and ``player_loss``; a variant gives neither and no ``training_step``. One iteration
+    is one ``training_step`` is one ``global_step``, whatever the rule does in it. Every random number is a function
+    of (seed, iteration, draw), drawn for the global batch, each process taking its rows.
+
+    The training batch is ``real`` or ``(real, labels)`` with ``draws`` times the rows of a step: the rule's
+    draws, one after the other. Real rows are never silently reused.
+
+    Args:
+        rule: how the players move in an iteration.
+        generator_optimizer: makes the generator's optimizer from its parameters.
+        discriminator_optimizer: makes the discriminator's.
+        generator_scheduler: makes a learning-rate schedule, stepped once an iteration, from the optimizer.
+        discriminator_scheduler: the same for the discriminator.
+        gradient_clip_norm: largest norm of a player's gradient, or None.
+        seed: keys every random number of training and the default samples.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> GameModule:
+        self: GameModule = super().__new__(cls)
+        # the leaf's own arguments, seen before any constructor runs: no variant has to save hyperparameters itself
+        self.__dict__["_arguments"] = (args, kwargs)
+        return self
+
+    def __init__(
+        self,
+        *,
+        rule: UpdateRule | None = None,
+        generator_optimizer: OptimizerCallable = Adam,
+        discriminator_optimizer: OptimizerCallable = Adam,
+        generator_scheduler: SchedulerCallable | None = None,
+        discriminator_scheduler: SchedulerCallable | None = None,
+        gradient_clip_norm: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self._save_arguments()
+        if gradient_clip_norm is not None and not gradient_clip_norm > 0:
+            raise ValueError(f"gradient_clip_norm={gradient_clip_norm}: must be positive, or None not to clip.")
+        self.automatic_optimization = False
+        self.rule = rule if rule is not None else Alternating()
+        self.seed = seed
+        self.gradient_clip_norm = gradient_clip_norm
+        self._optimizer_makers = (generator_optimizer, discriminator_optimizer)
+        self._scheduler_makers = (generator_scheduler, discriminator_scheduler)
+        self._rule_state: Any = None
+        self._rule_started = False
+        self._counted = False
+        self._iteration = 0
+        self._reset_record()
+
+    # --- the game -----------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def players(self) -> tuple[nn.Module, nn.Module]:
+        """(generator, discriminator), or the two players of a toy game, in the order in which they are indexed."""
+
+    @abstractmethod
+    def player_loss(self, player: int, batch: GameBatch) -> Tensor:
+        """The loss that ``player`` minimises, as a pure function of both players' parameters and the batch."""
+
+    def training_loss(self, player: int, batch: GameBatch, *, shared: bool) -> Tensor:
+        """``player_loss`` on the training path, whose gradient for ``player`` is equal; may keep work for the other."""
+        return self.player_loss(player, batch)
+
+    def latents(self, random: RandomRows) -> Tensor:
+        """The latents of a batch, shape (rows, latent_dim)."""
+        return random.normal("z", (0,))
+
+    def condition(self, real: Tensor, labels: Tensor | None) -> Tensor | None:
+        """The labels that condition the game, or None; raises where the rows of a training batch do not fit it."""
+        return labels
+
+    def project(self, player: int) -> None:
+        """Called after each step of ``player``: the place to impose a constraint on its parameters."""
+
+    def after_iteration(self) -> None:
+        """Called once an iteration, after both players moved."""
+
+    @property
+    def draws(self) -> int:
+        """Batches of ``batch_size`` rows that an iteration uses; datamodules and loaders ask for it."""
+        return self.rule.draws
+
+    def gradient(self, player: int, batch: GameBatch, *, shared: bool = False) -> None:
+        loss = self.training_loss(player, batch, shared=shared)
+        parameters = [p for p in self.players[player].parameters() if p.requires_grad]
+        for parameter in parameters:
+            parameter.grad = None
+        # inputs= spares the other player's gradient, and passes through the strategy, which averages over processes
+        self.manual_backward(loss, inputs=parameters)
+        self._loss_sums[player] = self._loss_sums[player] + loss.detach()
+        self._loss_counts[player] += 1
+
+    def record(self, name: str, value: Tensor) -> None:
+        """Keep the latest tensor under ``name``; its mean is logged at the log interval, and costs nothing before."""
+        self._record[name] = value.detach()
+
+    # --- the iteration ------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        iteration = self._iteration = self.trainer.global_step
+        draw = self._draw(*_real_and_labels(batch), iteration)
+        if not self._rule_started:
+            self._rule_state, self._rule_started = self.rule.init(self), True
+        self._counted = False
+        optimizers = [_PlayerOptimizer(self, player) for player in range(2)]
+        self._rule_state = self.rule.step(self, optimizers, draw, self._rule_state)
+        if not self._counted:
+            raise RuntimeError(f"{self.rule} moved no player: a rule must step at least one optimizer an iteration.")
+        for scheduler in self._schedulers():
+            scheduler.step()
+        self.after_iteration()
+        if self._logs_at(self.trainer.global_step):
+            self._log_record()
+
+    def _draw(self, real: Tensor, labels: Tensor | None, iteration: int) -> Callable[[int], GameBatch]:
+        labels = self.condition(real, labels)
+        rows, rest = divmod(len(real), self.draws)
+        if rest or not rows:
+            raise ValueError(
+                f"A training batch of {len(real)} rows can't be split into the {self.draws} draws of {self.rule}: "
+                f"let the loader yield a multiple of {self.draws} rows (batch_size times {self.draws})."
+            )
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+
+        def draw(k: int) -> GameBatch:
+            random = RandomRows(self.seed, iteration, k, rank * rows, rows, world * rows, real.device)
+            part = slice(k * rows, (k + 1) * rows)
+            return GameBatch(
+                real[part],
+                self.latents(random),
+                random,
+                None if labels is None else labels[part],
+                iteration * self.draws + k,
+            )
+
+        return draw
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        # the one place where gradients are unscaled under AMP, and whole
+        player = [o.optimizer for o in self._handles()].index(optimizer)
+        if self.gradient_clip_norm is None and not self._logs_at(self._iteration + 1):
+            return
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        self.record(f"grad_norm/{PLAYER_NAMES[player]}", norm)
+        if self.gradient_clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip_norm, norm)
+
+    def configure_optimizers(self) -> Any:
+        configured: list[dict[str, Any]] = []
+        for player, optimizer, scheduler in zip(
+            self.players, self._optimizer_makers, self._scheduler_makers, strict=True
+        ):
+            made = optimizer([p for p in player.parameters() if p.requires_grad])
+            strategies.refuse_hidden_scale(self.trainer, made)
+            configured.append({"optimizer": made})
+            if scheduler is not None:
+                configured[-1]["lr_scheduler"] = scheduler(made)
+        return configured
+
+    def _handles(self) -> Sequence[LightningOptimizer]:
+        handles = self.optimizers()
+        assert isinstance(handles, list)
+        return handles
+
+    def _schedulers(self) -> Sequence[LRScheduler]:
+        schedulers: Any = self.lr_schedulers()
+        if schedulers is None:
+            return []
+        return schedulers if isinstance(schedulers, list) else [schedulers]
+
+    # --- logging, without a host synchronisation off the log interval ---------------------------------------------
+
+    def _reset_record(self) -> None:
+        self._record: dict[str, Tensor] = {}
+        self._loss_sums: list[Any] = [0.0, 0.0]
+        self._loss_counts = [0, 0]
+
+    def _logs_at(self, iteration: int) -> bool:
+        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return interval > 0 and iteration % interval == 0
+
+    def _log_record(self) -> None:
+        values = {
+            f"loss/{PLAYER_NAMES[p]}": self._loss_sums[p] / self._loss_counts[p] for p in (0, 1) if self._loss_counts[p]
+        }
+        values |= {name: value.float().mean() for name, value in self._record.items()}
+        means = torch.stack([v.float() for v in values.values()])
+        means = self.trainer.strategy.reduce(means, reduce_op="mean")  # a NaN on one process reaches all
+        numbers = dict(zip(values, means.tolist(), strict=True))
+        self._reset_record()
+        self.log_dict(numbers, batch_size=1)
+        bad = [name for name, value in numbers.items() if not torch.isfinite(torch.tensor(value))]
+        if bad:
+            self._stop_non_finite(", ".join(f"{name} = {numbers[name]}" for name in bad))
+
+    def _stop_non_finite(self, what: str) -> None:
+        raise NonFiniteError(
+            f"Training stopped at iteration {self.trainer.global_step}: {what}. Checkpoints written before hold finite "
+            "parameters. Lower the learning rates, set gradient_clip_norm, add a penalty, or use precision 32-true."
+        )
+
+    # --- saving and loading ---------------------------------------------------------------------------------------
+
+    def _save_arguments(self) -> None:
+        args, kwargs = self.__dict__.pop("_arguments")
+        if from_config() is not None:
+            self.save_hyperparameters(logger=False)  # the whole configuration reaches the loggers by itself
+            self._injected: list[str] = []
+        else:
+            plain, injected = split_arguments(type(self), args, kwargs)
+            self.save_hyperparameters(plain)
+            self._injected = sorted(injected)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to write parameters that aren't finite, so that the last good checkpoint stays."""
+        strategies.average_buffers(self)
+        bad = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
+        if bad:
+            self._stop_non_finite(f"{len(bad)} parameters are not finite, the first is {bad[0]}")
+        checkpoint["injected"] = self._injected
+        if self._rule_started:
+            checkpoint["rule_state"] = self._rule_state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        missing = [name for name in checkpoint.get("injected", []) if name not in self._injected]
+        if missing and from_config() is None and "_class_path" not in self.hparams:
+            raise ValueError(
+                f"The checkpoint's {type(self).__name__} was built with objects that a checkpoint does not hold; pass "
+                f"them again: load_from_checkpoint(path, {', '.join(f'{name}=...' for name in missing)})."
+            )
+        if "rule_state" in checkpoint:
+            self._rule_state, self._rule_started = checkpoint["rule_state"], True
+
+    # --- what Lightning asks --------------------------------------------------------------------------------------
+
+    def configure_callbacks(self) -> list[Any]:
+        strategies.refuse_unsupported(self.trainer)  # the first hook of a run, before Lightning's own checks
+        return []
+
+    def setup(self, stage: str) -> None:
+        strategies.prepare(self.trainer)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing of its own: it exists so that validation runs, and metric callbacks read the batch."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """As ``validation_step``."""
+
+    def on_validation_start(self) -> None:
+        strategies.average_buffers(self)
+
+    def on_train_end(self) -> None:
+        if any(self._loss_counts):
+            self._log_record()
+
+
+class _PlayerOptimizer:
+    """Moves a player. The iteration's first step is the one that Lightning counts, so that global_step = iterations."""
+
+    def __init__(self, module: GameModule, player: int) -> None:
+        self._module = module
+        self._player = player
+
+    def step(self) -> None:
+        module = self._module
+        handle = module._handles()[self._player]
+        if module._counted:
+            module.trainer.strategy.optimizer_step(handle.optimizer, closure=_nothing)
+        else:
+            handle.step()
+            module._counted = True
+        module.project(self._player)
+
+
+def _nothing() -> None:
+    """The gradient is already there."""
+
+
+def _real_and_labels(batch: Any) -> tuple[Tensor, Tensor | None]:
+    if isinstance(batch, Tensor):
+        return batch, None
+    if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2 and all(isinstance(b, Tensor) for b in batch):
+        return batch[0], batch[1] if len(batch) == 2 else None
+    raise TypeError(f"A training batch is `real` or `(real, labels)`, tensors; got {type(batch).__name__}.")

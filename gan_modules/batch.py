@@ -1,0 +1,71 @@
+"""What both players' losses are evaluated on: real rows, latents, and every other random number, keyed and private."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def key(*parts: int | str) -> int:
+    """A 63-bit generator seed that is a pure function of ``parts``."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1  # torch.Generator.manual_seed takes a signed 64-bit integer
+
+
+@dataclass(frozen=True)
+class RandomRows:
+    """Named random tensors for rows ``start`` to ``start + rows`` of a global batch of ``total`` rows.
+
+    A tensor is a pure function of (seed, iteration, draw, name): asking twice gives the same numbers, nothing is drawn
+    from the global generator, and the ranks' rows are the rows that one process would have drawn.
+    """
+
+    seed: int
+    iteration: int
+    draw: int
+    start: int
+    rows: int
+    total: int
+    device: torch.device
+
+    def _generator(self, name: str) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(key(self.seed, self.iteration, self.draw, name))
+
+    def _local(self, values: Tensor) -> Tensor:
+        return values[self.start : self.start + self.rows]
+
+    def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        """Standard normal numbers, shape ``(rows, *shape)``."""
+        return self._local(torch.randn(self.total, *shape, generator=self._generator(name), device=self.device))
+
+    def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+        """Uniform numbers in [0, 1), shape ``(rows, *shape)``."""
+        return self._local(torch.rand(self.total, *shape, generator=self._generator(name), device=self.device))
+
+    def integers(self, name: str, high: int) -> Tensor:
+        """Uniform integers in [0, high), shape ``(rows,)``."""
+        return self._local(
+            torch.randint(high, (self.total,), generator=self._generator(name), device=self.device)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GameBatch:
+    """One draw of an iteration: a player's loss is a deterministic function of its parameters and this.
+
+    Attributes:
+        real: real samples in training space, shape (B, *shape).
+        z: latents, shape (B, latent_dim).
+        random: named random rows (mixing weights, noise, augmentation) that any loss or penalty may ask for.
+        labels: class of each real row, shape (B,), or None. Fakes of the batch carry the same labels.
+        index: number of draws before this one in the run; lazy penalties count by it.
+    """
+
+    real: Tensor
+    z: Tensor
+    random: RandomRows
+    labels: Tensor | None = None
+    index: int = 0

@@ -1,0 +1,226 @@
+"""A GAN as a game: generator, discriminator, loss, penalties and constraint, all injected."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gan_modules.base import GameModule
+from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.checks import check_networks, check_shape, latent_dim_of
+from gan_modules.losses import AdversarialLoss
+from gan_modules.penalties import Constraint, DiscriminatorPass, Penalty
+from gan_modules.penalties.discriminator_pass import call
+from gan_modules.protocols import GENERATOR
+
+#: samples are generated in whole, aligned blocks, so that sample i is the same bit for bit however many are asked for
+SAMPLE_BLOCK = 64
+
+
+class GANModule(GameModule):
+    """Any GAN: a loss on logits, penalties in the discriminator's loss, a constraint on its parameters.
+
+    Logged every ``log_every_n_steps`` iterations: ``loss/generator``, ``loss/discriminator``, ``grad_norm/...`` of both,
+    ``logits/real``, ``logits/fake``, and ``penalty/<name>``.
+
+    Args:
+        generator: maps z (B, latent_dim), and labels (B,) if conditional, to samples (B, *shape).
+        discriminator: maps samples, and labels if conditional, to logits (B, ...).
+        loss: what both players minimise on logits.
+        penalties: terms of the discriminator's loss.
+        constraint: set on which the discriminator is projected after each of its steps.
+        latent_dim: size of z; read off ``generator.latent_dim`` if None.
+        latent_distribution: "normal", or "uniform" on [-1, 1].
+        num_classes: with it the batch's labels condition both networks; None for an unconditional GAN.
+        ema_decay: decay per iteration of the average of the generator's parameters that ``sample`` uses; shorter in
+            the first iterations, min(ema_decay, (1 + t) / (10 + t)); 0 samples from the generator itself.
+        kwargs: arguments of GameModule.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        loss: AdversarialLoss,
+        penalties: Sequence[Penalty] = (),
+        constraint: Constraint | None = None,
+        latent_dim: int | None = None,
+        latent_distribution: Literal["normal", "uniform"] = "normal",
+        num_classes: int | None = None,
+        ema_decay: float = 0.999,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay={ema_decay}: must be in [0, 1).")
+        if latent_distribution not in ("normal", "uniform"):
+            raise ValueError(f"latent_distribution={latent_distribution!r}: must be 'normal' or 'uniform'.")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval()
+        self.loss = loss
+        self.penalties = tuple(penalties)
+        self.constraint = constraint
+        self.latent_dim = latent_dim_of(generator, latent_dim)
+        self.latent_distribution = latent_distribution
+        self.num_classes = num_classes
+        self.ema_decay = ema_decay
+        self._shape: tuple[int, ...] | None = None
+        self._kept: tuple[GameBatch, Tensor] | None = None
+
+    @property
+    def players(self) -> tuple[nn.Module, nn.Module]:
+        return self.generator, self.discriminator
+
+    # --- losses -------------------------------------------------------------------------------------------------
+
+    def player_loss(self, player: int, batch: GameBatch) -> Tensor:
+        fake = call(self.generator, batch.z, batch.labels)
+        return self._generator_loss(batch, fake) if player == GENERATOR else self._discriminator_loss(batch, fake)
+
+    def training_loss(self, player: int, batch: GameBatch, *, shared: bool) -> Tensor:
+        """One forward of G serves both players where the rule says so; else D's step builds no graph of G."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept[0] is batch:
+            fake = kept[1]
+        else:
+            with torch.set_grad_enabled(player == GENERATOR or shared):
+                fake = call(self.generator, batch.z, batch.labels)
+        if shared:
+            self._kept = batch, fake
+        if player == GENERATOR:
+            return self._generator_loss(batch, fake)
+        return self._discriminator_loss(batch, fake.detach(), self.record)
+
+    def _discriminator_loss(
+        self, batch: GameBatch, fake: Tensor, record: Callable[[str, Tensor], None] | None = None
+    ) -> Tensor:
+        due = frozenset[str]().union(*(penalty.gradient_at(batch) for penalty in self.penalties))
+        d = DiscriminatorPass(self.discriminator, batch, fake, due)
+        total = self.loss.discriminator(d.real_logits, d.fake_logits)
+        terms = {f"penalty/{penalty.name}": penalty(d) for penalty in self.penalties}
+        for term in terms.values():
+            total = total if term is None else total + term
+        if record is not None:
+            for name, value in {"logits/real": d.real_logits, "logits/fake": d.fake_logits, **terms}.items():
+                if value is not None:
+                    record(name, value)
+        return total
+
+    def _generator_loss(self, batch: GameBatch, fake: Tensor) -> Tensor:
+        if self.loss.generator_needs_real:
+            d = DiscriminatorPass(self.discriminator, batch, fake)
+            return self.loss.generator(d.real_logits, d.fake_logits)
+        return self.loss.generator(None, call(self.discriminator, fake, batch.labels))
+
+    def latents(self, random: RandomRows) -> Tensor:
+        shape = (self.latent_dim,)
+        return random.normal("z", shape) if self.latent_distribution == "normal" else random.uniform("z", shape) * 2 - 1
+
+    # --- after a step ---------------------------------------------------------------------------------------------
+
+    def project(self, player: int) -> None:
+        if player == GENERATOR:
+            self._kept = None
+        elif self.constraint is not None:
+            self.constraint.apply(self.discriminator)
+
+    @torch.no_grad()
+    def after_iteration(self) -> None:
+        # torch's AveragedModel would read its counter on the host every iteration
+        t = self.trainer.global_step
+        decay = min(self.ema_decay, (1 + t) / (10 + t)) if self.ema_decay else 0.0
+        average: list[Tensor] = list(self.generator_ema.parameters())
+        current: list[Tensor] = list(self.generator.parameters())
+        if average:
+            torch._foreach_lerp_(average, current, 1 - decay)
+        for kept, buffer in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(buffer)
+
+    def train(self, mode: bool = True) -> GANModule:
+        super().train(mode)
+        self.generator_ema.eval()
+        return self
+
+    # --- sampling -------------------------------------------------------------------------------------------------
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Samples of the averaged generator, shape (B, *shape), in training space."""
+        return call(self.generator_ema, z, labels)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, seed: int | None = None, start: int = 0, labels: Tensor | None = None, ema: bool = True
+    ) -> Tensor:
+        """Samples ``start`` to ``start + n`` of the endless sequence that ``seed`` names.
+
+        Sample i depends on (seed, i) and the parameters alone: not on n, the process, or numbers drawn before.
+
+        Args:
+            n: how many.
+            seed: names the sequence; the module's own if None.
+            start: index of the first.
+            labels: their classes, shape (n,), for a conditional GAN; class i modulo num_classes if None.
+            ema: sample from the averaged generator rather than the current one.
+
+        Returns:
+            Samples in training space, shape (n, *shape), on the module's device.
+        """
+        if n < 1 or start < 0:
+            raise ValueError(f"sample(n={n}, start={start}): n must be at least 1 and start at least 0.")
+        if labels is not None and len(labels) != n:
+            raise ValueError(f"sample(n={n}) was given {len(labels)} labels: give one each.")
+        first, last = start // SAMPLE_BLOCK, -(-(start + n) // SAMPLE_BLOCK)
+        classes = self._sample_labels(n, start, first * SAMPLE_BLOCK, last * SAMPLE_BLOCK, labels)
+        generator = self.generator_ema if ema else self.generator
+        training = generator.training
+        generator.eval()
+        blocks = []
+        for i, block in enumerate(range(first, last)):
+            random = RandomRows(
+                self.seed if seed is None else seed, block, -1, 0, SAMPLE_BLOCK, SAMPLE_BLOCK, torch.device("cpu")
+            )
+            z = self.latents(random).to(self.device, self._latent_dtype())
+            rows = None if classes is None else classes[i * SAMPLE_BLOCK : (i + 1) * SAMPLE_BLOCK]
+            blocks.append(call(generator, z, rows))
+        generator.train(training)
+        offset = start - first * SAMPLE_BLOCK
+        return torch.cat(blocks)[offset : offset + n]
+
+    def _latent_dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.generator_ema.parameters()), torch.float32)
+
+    def _sample_labels(self, n: int, start: int, low: int, high: int, labels: Tensor | None) -> Tensor | None:
+        if self.num_classes is None:
+            if labels is not None:
+                raise ValueError("sample was given labels, but the GAN is unconditional (num_classes=None).")
+            return None
+        classes = torch.arange(low, high, device=self.device) % self.num_classes
+        if labels is not None:
+            classes[start - low : start - low + n] = labels.to(self.device)
+        return classes
+
+    # --- checks -----------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        z = torch.zeros(2, self.latent_dim, device=self.device, dtype=self._latent_dtype())
+        labels = None if self.num_classes is None else torch.zeros(2, dtype=torch.long, device=self.device)
+        self._shape = check_networks(self.generator, self.discriminator, z, labels)
+        shape = getattr(getattr(self.trainer, "datamodule", None), "shape", None)
+        if shape is not None:
+            check_shape(tuple(shape), self._shape, self.generator)
+
+    def condition(self, real: Tensor, labels: Tensor | None) -> Tensor | None:
+        if self._shape is not None and real.shape[1:] != self._shape:
+            check_shape(tuple(real.shape[1:]), self._shape, self.generator)
+        if self.num_classes is None:
+            return None
+        if labels is None:
+            raise ValueError(f"num_classes={self.num_classes} needs batches of (real, labels), got no labels.")
+        return labels

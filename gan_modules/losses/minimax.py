@@ -1,0 +1,25 @@
+"""The saturating loss of the original GAN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from gan_modules.losses.base import AdversarialLoss
+
+
+@dataclass(frozen=True)
+class Minimax(AdversarialLoss):
+    """Both players on one value V = E log D(x) + E log(1 - D(G(z))): D ascends, G descends (Goodfellow et al., 2014, eq. 1).
+
+    The generator's gradient vanishes where D is confident; D is a sigmoid of the logit.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        # -log sigmoid(t) = softplus(-t),  -log(1 - sigmoid(t)) = softplus(t)
+        return softplus(-real).mean() + softplus(fake).mean()
+
+    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        return -softplus(fake).mean()  # E log(1 - sigmoid(t))

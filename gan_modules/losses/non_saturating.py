@@ -1,0 +1,22 @@
+"""The non-saturating loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from gan_modules.losses.base import AdversarialLoss
+
+
+@dataclass(frozen=True)
+class NonSaturating(AdversarialLoss):
+    """D as in minimax, G minimises -E log D(G(z)) (Goodfellow et al., 2014, section 3)."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        # -log sigmoid(t) = softplus(-t),  -log(1 - sigmoid(t)) = softplus(t)
+        return softplus(-real).mean() + softplus(fake).mean()
+
+    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        return softplus(-fake).mean()

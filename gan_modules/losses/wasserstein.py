@@ -1,0 +1,23 @@
+"""The Wasserstein loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gan_modules.losses.base import AdversarialLoss
+
+
+@dataclass(frozen=True)
+class Wasserstein(AdversarialLoss):
+    """The critic maximises E D(x) - E D(G(z)), the generator minimises it (Arjovsky et al., 2017, eq. 2).
+
+    An estimate of the Wasserstein-1 distance as far as the critic is 1-Lipschitz, which a constraint or penalty sees to.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fake.mean() - real.mean()
+
+    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        return -fake.mean()
