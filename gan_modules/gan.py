@@ -15,10 +15,7 @@ from gan_modules.checks import check_networks, check_shape, latent_dim_of
 from gan_modules.losses import AdversarialLoss
 from gan_modules.penalties import Constraint, DiscriminatorPass, Penalty
 from gan_modules.penalties.discriminator_pass import call
-from gan_modules.protocols import GENERATOR
-
-#: samples are generated in whole, aligned blocks, so that sample i is the same bit for bit however many are asked for
-SAMPLE_BLOCK = 64
+from gan_modules.protocols import GENERATOR, SAMPLE_BLOCK
 
 
 class GANModule(GameModule):

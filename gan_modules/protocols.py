@@ -12,6 +12,10 @@ GENERATOR = 0
 DISCRIMINATOR = 1
 PLAYER_NAMES = ("generator", "discriminator")
 
+#: samples are generated in whole, aligned blocks of this many, so that sample i is the same bit for bit however many
+#: are asked for; who shares sampling among processes shares blocks
+SAMPLE_BLOCK = 64
+
 
 @runtime_checkable
 class Game(Protocol):

@@ -1,0 +1,8 @@
+"""Callbacks that say how a game is going."""
+
+from callbacks.run_summary import RunSummary
+from callbacks.sample_grid import SampleGrid
+from callbacks.sample_metrics import SampleMetrics
+from callbacks.weight_spectrum import WeightSpectrum
+
+__all__ = ["RunSummary", "SampleGrid", "SampleMetrics", "WeightSpectrum"]

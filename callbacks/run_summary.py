@@ -1,0 +1,89 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.sample_grid import SampleGrid
+
+
+class RunSummary(Callback):
+    """Prints, when training has ended, how good the samples are, where everything is, and what to try next."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._seconds = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._seconds = time.monotonic() - self._started
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        table = Table(title=f"{type(pl_module).__name__}, {trainer.global_step} iterations", show_header=False)
+        for name, value in (self._quality(trainer) | self._places(trainer)).items():
+            table.add_row(name, value)
+        console = Console()
+        console.print(table)
+        checkpoint = _checkpoint(trainer)
+        if checkpoint is not None:
+            console.print("Next:")
+            for command in _next_commands(checkpoint, Path(trainer.default_root_dir)):
+                console.print(f"  {command}", soft_wrap=True, highlight=False)
+
+    def _quality(self, trainer: Trainer) -> dict[str, str]:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        rows: dict[str, str] = {}
+        if "fid" in metrics:
+            rows["FID (held-out)"] = f"{metrics['fid']:.2f}"
+            if floor := metrics.get("fid_floor"):
+                rows["FID (held-out)"] += f" = {metrics['fid'] / floor:.1f} x the real-to-real floor {floor:.2f}"
+        if "fid_untrained" in metrics:
+            rows["FID untrained"] = f"{metrics['fid_untrained']:.2f}"
+        if "modes" in metrics:
+            rows["modes covered"] = f"{metrics['modes']:.0f}, KL {metrics['mode_kl']:.3f} nats"
+            rows["rarest mode"] = f"{100 * metrics['mode_share_min']:.1f} % of the samples"
+        rows["training time"] = f"{self._seconds:.0f} s"
+        return rows
+
+    def _places(self, trainer: Trainer) -> dict[str, str]:
+        rows = {"run": _relative(Path(trainer.default_root_dir))}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, SampleGrid) and callback.path is not None:
+                rows["samples"] = _relative(callback.path)
+        checkpoint = _checkpoint(trainer)
+        return rows if checkpoint is None else rows | {"checkpoint": _relative(checkpoint)}
+
+
+def _checkpoint(trainer: Trainer) -> Path | None:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            path = callback.last_model_path or callback.best_model_path
+            if path:
+                return Path(path)
+    return None
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _next_commands(checkpoint: Path, root: Path) -> list[str]:
+    return [
+        f"gan-modules sample --ckpt_path {_relative(checkpoint)} --n 1000 --seed 0 --out samples.npz",
+        f"gan-modules test --ckpt_path {_relative(checkpoint)}",
+        f"gan-modules fit --config {_relative(root / 'config.yaml')} --ckpt_path last --trainer.max_epochs 20",
+        f"wandb sync {_relative(root)}/wandb/offline-run-*",
+    ]
