@@ -1,0 +1,85 @@
+"""The configuration that a checkpoint carries: how `sample`, `validate` and `test` need nothing but the file."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+#: packages whose classes a checkpoint may name without the user's word
+REGISTERED = ("gan_modules", "datamodules", "callbacks", "lightning", "torch")
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint's tensors and plain values; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it is not a checkpoint, or is cut off.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"--ckpt_path {path}: there is no such checkpoint.")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise ValueError(f"--ckpt_path {path} is not a readable checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"--ckpt_path {path} is not a Lightning checkpoint: it has no state_dict.")
+    return checkpoint
+
+
+def read_config(path: str | Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
+    """The configuration of the run that wrote the checkpoint.
+
+    Args:
+        path: the checkpoint.
+        trusted: further packages whose classes it may name, with the user's word.
+
+    Raises:
+        ValueError: where it holds none, or names a class outside the registered and trusted packages.
+    """
+    text = load_checkpoint(path).get("config")
+    if text is None:
+        raise ValueError(
+            f"{path} carries no configuration: it was not written by `gan-modules fit`. Load it in Python, with the "
+            "objects it was built with: MODEL.load_from_checkpoint(path, generator=..., discriminator=...)."
+        )
+    config: dict[str, Any] = yaml.safe_load(text)
+    allowed = {*REGISTERED, *trusted}
+    refused = sorted({name for name in _imports(config) if name.partition(".")[0] not in allowed})
+    if refused:
+        packages = ",".join(sorted({name.partition(".")[0] for name in refused}))
+        raise ValueError(
+            f"{path} names {', '.join(refused)}, and a checkpoint may only import registered classes. If you trust "
+            f"that code, say so: --trust {packages}"
+        )
+    return config
+
+
+def _imports(node: Any, key: str = "") -> Iterator[str]:
+    """Every string in the configuration that the parser could import: class paths, and names of importable packages."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _imports(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _imports(value, key)
+    elif isinstance(node, str) and (
+        (key == "class_path" and "." in node) or (_DOTTED.fullmatch(node) and _importable(node.partition(".")[0]))
+    ):
+        yield node
+
+
+def _importable(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

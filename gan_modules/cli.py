@@ -1,0 +1,216 @@
+"""The command line: `gan-modules fit | validate | test | sample`. The one place that imports all three packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import DefaultHelpFormatter, Namespace
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+# imported for their classes, which are then known by short name and found again by checkpoints
+import callbacks.metrics
+import datamodules.whitening
+import gan_modules.losses
+import gan_modules.networks
+import gan_modules.penalties
+import gan_modules.rules  # noqa: F401
+from gan_modules import run_directory
+from gan_modules.base import GameModule
+from gan_modules.checkpoint_config import read_config
+from gan_modules.trainer import GameTrainer
+
+EVALUATION_COMMANDS = ("validate", "test", "sample")
+WANDB_MODES = ("offline", "online", "off")
+
+_HELP = """\
+Train GANs that stay stable, and see why when they don't.
+
+  gan-modules fit --config configs/quickstart.yaml              train on real digits, 3 minutes on a laptop
+  gan-modules fit --config configs/quickstart.yaml --model R3GAN        the same with another variant
+  gan-modules fit --config ... --ckpt_path last                 continue a run that was stopped
+  gan-modules test --ckpt_path runs/quickstart                  FID and modes on the test split
+  gan-modules sample --ckpt_path runs/quickstart --n 1000 --out samples.npz
+  gan-modules fit --model my_project.MyGAN --data DigitsDataModule      your own class, from the current directory
+
+Any setting of a config can be given as a flag, several --config are merged, the last one wins:
+  gan-modules fit --config configs/quickstart.yaml --model.gp_weight 5 --trainer.max_epochs 4
+  gan-modules fit --config configs/quickstart.yaml --wandb online
+  gan-modules fit --config configs/quickstart.yaml --print_config       everything there is to set
+  gan-modules fit --model.help WGANGP                           what a class takes
+"""
+
+
+class _Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the description."""
+
+
+class RunConfig(Callback):
+    """Puts the resolved configuration into every checkpoint and every logger's record of the run."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(self.text))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.text
+
+
+class GameCLI(LightningCLI):
+    """LightningCLI in subclass mode, with a run directory, configurations that travel in checkpoints, and `sample`."""
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        super().__init__(
+            model_class=GameModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,  # it dies on a second run into the same W&B directory; RunConfig does its work
+            trainer_class=GameTrainer,
+            trainer_defaults={"default_root_dir": "runs/latest"},
+            seed_everything_default=0,
+            parser_kwargs={"description": _HELP, "formatter_class": _Formatter},
+            args=list(sys.argv[1:] if args is None else args),
+            auto_configure_optimizers=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "weights_only"},
+            "validate": {"model", "dataloaders", "datamodule", "weights_only"},
+            "test": {"model", "dataloaders", "datamodule", "weights_only"},
+            "sample": {"model", "datamodule"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        parser.add_argument(
+            "--wandb", default="offline", help="Weights & Biases: offline (needs no account), online, or off."
+        )
+        parser.add_argument(
+            "--trust", default="", help="Packages, comma-separated, that a checkpoint may import beside the shipped ones."
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would let the checkpoint's hyperparameters override what the user asked for."""
+
+    # --- before anything is built -----------------------------------------------------------------------------------
+
+    @property
+    def section(self) -> Namespace:
+        """The settings of the subcommand."""
+        section: Namespace = self.config[self.config.subcommand]
+        return section
+
+    @property
+    def root(self) -> Path:
+        return Path(self.section.trainer.default_root_dir)
+
+    def before_instantiate_classes(self) -> None:
+        self._dump_config()  # as the user gave it: paths below are made the run's
+        kept = Namespace({k: v for k, v in self.section.items() if k not in ("config", "ckpt_path")})
+        self.config_text = self._parser(self.subcommand).dump(kept, skip_none=False, skip_validation=True)
+        if self.section.wandb not in WANDB_MODES:
+            raise SystemExit(f"--wandb {self.section.wandb}: must be one of {', '.join(WANDB_MODES)}.")
+        if self.subcommand == "fit" and not self.section.trainer.fast_dev_run:
+            self._enter_run_directory()
+        for item in [*_items(self.section.trainer.callbacks), *_items(self.section.trainer.logger)]:
+            for name in ("dirpath", "save_dir"):
+                if name in item.get("init_args", {}):
+                    item.init_args[name] = run_directory.inside(self.root, item.init_args[name])
+
+    def _enter_run_directory(self) -> None:
+        resume = self.section.ckpt_path
+        if resume == "last":
+            self.section.ckpt_path = str(run_directory.last_checkpoint(self.root))
+        elif resume is not None and not Path(resume).is_file():
+            raise FileNotFoundError(f"--ckpt_path {resume}: there is no such checkpoint.")
+        self._claim_root(fresh=resume is None)
+
+    @rank_zero_only
+    def _claim_root(self, fresh: bool) -> None:
+        run_directory.claim(self.root)
+        if fresh and (aside := run_directory.set_aside(self.root)) is not None:
+            print(f"{self.root} held an earlier run, which is now in {aside}.")
+            run_directory.claim(self.root)
+        (self.root / run_directory.CONFIG).write_text(self.config_text)
+
+    # --- the trainer ------------------------------------------------------------------------------------------------
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.section.trainer.logger in (None, True):
+            kwargs["logger"] = self._loggers() if self.subcommand == "fit" else False
+        return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        given = [*(config.get("callbacks") or []), *callbacks]
+        if self.subcommand == "fit":
+            given.append(RunConfig(self.config_text))
+            if config["enable_checkpointing"] is not False and not any(isinstance(c, ModelCheckpoint) for c in given):
+                given.append(ModelCheckpoint(self.root / run_directory.LAST.parent, save_last=True, save_top_k=0))
+        return self.trainer_class(**{**config, "callbacks": given})
+
+    def _loggers(self) -> list[Logger]:
+        """CSV and W&B, in the run's directory."""
+        loggers: list[Logger] = [CSVLogger(self.root, name="metrics")]
+        if self.section.wandb != "off":
+            offline = self.section.wandb == "offline"
+            loggers.append(
+                WandbLogger(name=self.root.name, save_dir=self.root, offline=offline, project="gan-modules")
+            )
+        return loggers
+
+
+def _items(value: Any) -> list[Namespace]:
+    """The class paths of a setting that may be one, a list, or neither."""
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, Namespace)]
+
+
+def with_checkpoint_config(args: list[str]) -> list[str]:
+    """For a command on a checkpoint, put the configuration that the checkpoint carries before the user's settings.
+
+    ``--ckpt_path`` may be a checkpoint, or the directory of a run for its last one.
+    """
+    if not args or args[0] not in EVALUATION_COMMANDS or {"-h", "--help"} & set(args):
+        return args
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--trust", default="")
+    parser.add_argument("--config", "-c", action="append")
+    known, rest = parser.parse_known_args(args[1:])
+    if known.ckpt_path is None:
+        raise ValueError(f"gan-modules {args[0]} needs --ckpt_path: a checkpoint, or the directory of a run.")
+    path = Path(known.ckpt_path)
+    path = run_directory.last_checkpoint(path) if path.is_dir() else path
+    configs = known.config or [yaml.safe_dump(read_config(path, known.trust.split(",")))]
+    return [args[0], *(part for config in configs for part in ("--config", config)), "--ckpt_path", str(path), *rest]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last: a user's own package is found, and hides none that is installed
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        given = with_checkpoint_config(given)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"gan-modules: {error}") from error
+    GameCLI(given)

@@ -1,0 +1,80 @@
+"""Lightning's Trainer with one more thing to do: sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import LightningDataModule, Trainer
+from rich.progress import track
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from gan_modules.base import GameModule
+from gan_modules.checkpoint_config import load_checkpoint
+from gan_modules.protocols import SAMPLE_BLOCK, Sampler
+
+
+class GameTrainer(Trainer):
+    """Lightning's Trainer, and ``sample``."""
+
+    def sample(
+        self,
+        model: GameModule,
+        datamodule: LightningDataModule | None = None,
+        *,
+        ckpt_path: str,
+        n: int = 64,
+        seed: int = 0,
+        start: int = 0,
+        out: str = "samples",
+    ) -> None:
+        """Generate samples of a trained model, in data space, from the checkpoint alone.
+
+        Sample i depends on the checkpoint, the seed and i: a later call with ``--start`` continues the sequence.
+
+        Args:
+            model: what was trained.
+            datamodule: decodes to data space, with the state that the checkpoint holds; reads no data.
+            ckpt_path: the checkpoint, or the run's directory for its last one.
+            n: how many samples.
+            seed: names the sequence of samples.
+            start: index of the first sample.
+            out: a file ending in .npz (array "samples", float32 in data space), or a directory for PNG images.
+        """
+        if not isinstance(model, Sampler):
+            raise TypeError(f"{type(model).__name__} has no samples to give.")
+        if n < 1:
+            raise ValueError(f"--n {n}: at least 1 sample.")
+        checkpoint = load_checkpoint(ckpt_path)
+        model.load_state_dict(checkpoint["state_dict"])
+        model.to(self.strategy.root_device)
+        name = type(datamodule).__qualname__
+        if datamodule is not None and name in checkpoint:
+            datamodule.load_state_dict(checkpoint[name])
+        decode = getattr(datamodule, "decode", lambda x: x)
+        blocks: list[Tensor] = []
+        for i in track(range(start, start + n, SAMPLE_BLOCK), description="sampling"):
+            blocks.append(decode(model.sample(min(SAMPLE_BLOCK, start + n - i), seed=seed, start=i)).cpu())
+        write_samples([sample for block in blocks for sample in block], Path(out), start)
+        print(f"{n} samples in {out}")
+
+
+def write_samples(samples: list[Tensor], out: Path, start: int = 0) -> None:
+    """Write data-space samples into one ``.npz``, or as PNG images named by their index into a directory.
+
+    Raises:
+        ValueError: where samples that are not images of 1 or 3 channels are to become PNG.
+    """
+    if out.suffix == ".npz":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(out, samples=np.stack([sample.float().numpy() for sample in samples]))
+        return
+    if samples[0].ndim != 3 or samples[0].shape[0] not in (1, 3):
+        raise ValueError(
+            f"--out {out}: samples of shape {tuple(samples[0].shape)} are no images of 1 or 3 channels; give a file "
+            "ending in .npz."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for i, sample in enumerate(samples, start):
+        to_pil_image(sample.float().clamp(0, 1)).save(out / f"{i:06d}.png")
