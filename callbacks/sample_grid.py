@@ -14,6 +14,7 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from callbacks.data_space import decoder
+from gan_modules.protocols import Sampler
 
 
 class SampleGrid(Callback):
@@ -42,7 +43,8 @@ class SampleGrid(Callback):
         picture = self._picture(trainer, pl_module)
         if picture is None:
             return
-        self.path = Path(trainer.default_root_dir, "samples", f"{trainer.global_step:06d}.png")
+        name = f"{trainer.global_step:06d}" if trainer.state.fn == "fit" else str(trainer.state.fn)
+        self.path = Path(trainer.default_root_dir, "samples", f"{name}.png")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(self.path)
         for logger in trainer.loggers:
@@ -51,12 +53,14 @@ class SampleGrid(Callback):
 
     def _picture(self, trainer: Trainer, pl_module: LightningModule) -> Image.Image | None:
         decode = decoder(trainer)
+        if not isinstance(pl_module, Sampler):
+            raise TypeError(f"{type(pl_module).__name__} has no sample(n, *, seed, start), which a picture needs.")
         probe = decode(pl_module.sample(1, seed=self.seed))
         if probe.ndim == 4 and probe.shape[1] in (1, 3):
             return image_grid(decode(pl_module.sample(self.n, seed=self.seed)), self.columns)
         if probe.ndim == 2 and probe.shape[1] == 2:
-            reals = trainer.datamodule.reals("val") if hasattr(trainer, "datamodule") else []
-            held_out = [decode(real) for real, *_ in reals]
+            reals = getattr(getattr(trainer, "datamodule", None), "reals", None)
+            held_out = [] if reals is None else [decode(real) for real, *_ in reals("val")]
             return scatter(decode(pl_module.sample(1000, seed=self.seed)), torch.cat(held_out) if held_out else None)
         return None
 
@@ -65,7 +69,8 @@ def image_grid(images: Tensor, columns: int, side: int = 32) -> Image.Image:
     """A grid of images (N, 1 or 3, H, W) in [0, 1], each enlarged by a whole factor to at least ``side`` pixels."""
     factor = max(1, -(-side // max(images.shape[2:])))
     enlarged = images.clamp(0, 1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    return to_pil_image(make_grid(enlarged.float().cpu(), nrow=columns, padding=2, pad_value=0.5))
+    picture: Image.Image = to_pil_image(make_grid(enlarged.float().cpu(), nrow=columns, padding=2, pad_value=0.5))
+    return picture
 
 
 def scatter(points: Tensor, reals: Tensor | None) -> Image.Image:
@@ -73,8 +78,8 @@ def scatter(points: Tensor, reals: Tensor | None) -> Image.Image:
     figure = Figure(figsize=(5, 5), dpi=100)
     axes = figure.subplots()
     if reals is not None:
-        axes.scatter(*reals.cpu().T, s=4, color="0.75", label="held-out data")
-    axes.scatter(*points.cpu().T, s=4, color="tab:orange", alpha=0.6, label="samples")
+        axes.scatter(reals[:, 0].cpu(), reals[:, 1].cpu(), s=4, color="0.75", label="held-out data")
+    axes.scatter(points[:, 0].cpu(), points[:, 1].cpu(), s=4, color="tab:orange", alpha=0.6, label="samples")
     axes.set_aspect("equal")
     axes.legend(loc="upper right")
     buffer = io.BytesIO()

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gan_modules import strategies
 from gan_modules.batch import GameBatch, RandomRows
-from gan_modules.hyperparameters import from_config, split_arguments
+from gan_modules.hyperparameters import SavesArguments
 from gan_modules.optimizers import Adam
 from gan_modules.protocols import PLAYER_NAMES
 from gan_modules.rules import Alternating, UpdateRule
@@ -28,7 +28,7 @@ class NonFiniteError(RuntimeError):
     """A loss or a parameter is NaN or infinite; the last good checkpoint is untouched."""
 
 
-class GameModule(LightningModule, ABC):
+class GameModule(SavesArguments, LightningModule, ABC):
     """A differentiable two-player game under manual optimization.
 
     A subclass gives ``players`` and ``player_loss``; a variant gives neither and no ``training_step``. One iteration
@@ -47,12 +47,6 @@ class GameModule(LightningModule, ABC):
         gradient_clip_norm: largest norm of a player's gradient, or None.
         seed: keys every random number of training and the default samples.
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> GameModule:
-        self: GameModule = super().__new__(cls)
-        # the leaf's own arguments, seen before any constructor runs: no variant has to save hyperparameters itself
-        self.__dict__["_arguments"] = (args, kwargs)
-        return self
 
     def __init__(
         self,
@@ -238,16 +232,6 @@ class GameModule(LightningModule, ABC):
 
     # --- saving and loading ---------------------------------------------------------------------------------------
 
-    def _save_arguments(self) -> None:
-        args, kwargs = self.__dict__.pop("_arguments")
-        if from_config() is not None:
-            self.save_hyperparameters(logger=False)  # the whole configuration reaches the loggers by itself
-            self._injected: list[str] = []
-        else:
-            plain, injected = split_arguments(type(self), args, kwargs)
-            self.save_hyperparameters(plain)
-            self._injected = sorted(injected)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to write parameters that aren't finite, so that the last good checkpoint stays."""
         strategies.average_buffers(self)
@@ -259,12 +243,7 @@ class GameModule(LightningModule, ABC):
             checkpoint["rule_state"] = self._rule_state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        missing = [name for name in checkpoint.get("injected", []) if name not in self._injected]
-        if missing and from_config() is None and "_class_path" not in self.hparams:
-            raise ValueError(
-                f"The checkpoint's {type(self).__name__} was built with objects that a checkpoint does not hold; pass "
-                f"them again: load_from_checkpoint(path, {', '.join(f'{name}=...' for name in missing)})."
-            )
+        self._check_arguments(checkpoint)
         if "rule_state" in checkpoint:
             self._rule_state, self._rule_started = checkpoint["rule_state"], True
 

@@ -125,8 +125,10 @@ class GameCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         self._dump_config()  # as the user gave it: paths below are made the run's
-        kept = Namespace({k: v for k, v in self.section.items() if k not in ("config", "ckpt_path")})
-        self.config_text = self._parser(self.subcommand).dump(kept, skip_none=False, skip_validation=True)
+        kept = self.section.clone()
+        kept.pop("config", None)
+        kept.ckpt_path = None
+        self.config_text = self._parser(self.subcommand).dump(kept, skip_none=False)
         if self.section.wandb not in WANDB_MODES:
             raise SystemExit(f"--wandb {self.section.wandb}: must be one of {', '.join(WANDB_MODES)}.")
         if self.subcommand == "fit" and not self.section.trainer.fast_dev_run:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from lightning.pytorch import LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor
+from typing_extensions import Self
 
 _PLAIN = (type(None), bool, int, float, str, Tensor)
 
@@ -20,19 +22,45 @@ def is_plain(value: Any) -> bool:
     return type(value) in _PLAIN
 
 
-def from_config() -> dict[str, Any] | None:
-    """The resolved arguments, as class paths, where the LightningCLI is instantiating the module; else None."""
-    given: dict[str, Any] | None = _given_hyperparameters.get()
-    return given
+class SavesArguments:
+    """Mixin, first among the bases of a LightningModule: the leaf's own arguments become its hyperparameters.
+
+    Built by the LightningCLI, a module is saved whole, its parts as class paths. Built in Python, plain arguments are
+    saved, and the names of the others, which `load_from_checkpoint` is then to be given again.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        # seen before any constructor runs, which might rebind them
+        self.__dict__["_arguments"] = (args, kwargs)
+        return self
+
+    def _save_arguments(self: Any) -> None:
+        args, kwargs = self.__dict__.pop("_arguments")
+        self._injected: list[str] = []
+        if _given_hyperparameters.get() is not None:
+            self.save_hyperparameters(logger=False)  # the whole configuration reaches the loggers by itself
+            return
+        given = _by_name(type(self), args, kwargs)
+        self.save_hyperparameters({name: value for name, value in given.items() if is_plain(value)})
+        self._injected = sorted(name for name, value in given.items() if not is_plain(value))
+
+    def _check_arguments(self: Any, checkpoint: dict[str, Any]) -> None:
+        """Raise ValueError naming what the checkpoint's module was built with and this one was not."""
+        missing = [name for name in checkpoint.get("injected", []) if name not in self._injected]
+        if missing and "_class_path" not in self.hparams:
+            raise ValueError(
+                f"The checkpoint's {type(self).__name__} was built with objects that a checkpoint does not hold; pass "
+                f"them again: load_from_checkpoint(path, {', '.join(f'{name}=...' for name in missing)})."
+            )
 
 
-def split_arguments(
-    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of ``cls(*args, **kwargs)`` by name: those a checkpoint can hold, and those it can't."""
-    bound = inspect.signature(cls).bind(*args, **kwargs).arguments
-    for name, parameter in inspect.signature(cls).parameters.items():
+def _by_name(cls: type[LightningModule], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(cls.__init__)
+    bound = signature.bind(None, *args, **kwargs).arguments
+    own, *_ = signature.parameters
+    del bound[own]
+    for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             bound.update(bound.pop(name, {}))
-    plain = {name: value for name, value in bound.items() if is_plain(value)}
-    return plain, {name: value for name, value in bound.items() if name not in plain}
+    return dict(bound)

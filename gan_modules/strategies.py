@@ -36,7 +36,8 @@ def refuse_hidden_scale(trainer: Trainer, optimizer: Optimizer) -> None:
 
 
 def prepare(trainer: Trainer) -> None:
-    """Let DDP accept backward passes that reach one player only."""
+    """Let DDP accept backward passes that reach one player only, and keep quiet what is as it should be."""
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")  # the averaged generator
     if isinstance(trainer.strategy, DDPStrategy):
         trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         # said once by DDP where a first backward happens to reach all parameters; a later one does not

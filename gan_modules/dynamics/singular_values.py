@@ -77,9 +77,10 @@ def _transpose_of_image(layer: nn.Module, x: Tensor) -> Tensor:
         zero = torch.zeros_like(x[:1])
         y = layer(x) - layer(zero)
         (image,) = torch.autograd.grad(y, x, y.detach())
-    return image.detach()
+    detached: Tensor = image.detach()
+    return detached
 
 
 def _orthonormal(x: Tensor) -> Tensor:
-    q, _ = torch.linalg.qr(x.flatten(1).T)
+    q: Tensor = torch.linalg.qr(x.flatten(1).T).Q
     return q.T.reshape_as(x)
