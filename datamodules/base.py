@@ -1,0 +1,197 @@
+"""The data module every GAN of the collection trains and is evaluated on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from datamodules.checks import check_split, require_positive
+from datamodules.evaluation import EvaluationLoader
+from datamodules.stream import Batch, TrainingStream
+from datamodules.truth import Truth
+from datamodules.whitening import Identity, Whitening
+
+Split = Literal["train", "val", "test"]
+_STAGE_SPLITS: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+
+
+class GANDataModule(LightningDataModule, ABC):
+    """In-memory samples in two spaces: data space, and the whitened training space in which batches are handed out.
+
+    A data set is a `shape`, a `num_classes`, a `load`, and where it has them a `value_range` and a `truth`. The
+    constructor reads no data. Samples are kept in data space and encoded batch by batch, so whatever whitening a
+    checkpoint restores, Lightning does so after `setup`, applies to every batch that follows. The whitening is fitted
+    on the training split in `setup("fit")`; at other stages only when it is first needed and no checkpoint gave it, so
+    evaluating or sampling from a checkpoint never touches training data.
+
+    Rank, number of processes, and the `draws` a training step takes (the LightningModule's attribute of that name, else
+    1) come from the attached trainer; without one there is one process and one draw.
+
+    Args:
+        batch_size: rows of one draw, summed over processes.
+        whitening: None leaves the data as it is; a fitted one is used without fitting it again.
+        seed: of the order of training samples.
+        epoch_iterations: training steps that count as an epoch; about one pass over the data where None.
+        eval_batch_size: rows of an evaluation batch on one process.
+
+    Raises:
+        ValueError: a size that is not positive.
+    """
+
+    value_range: tuple[float, float] | None = None  # least and greatest value in data space, where there is a bound
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        whitening: Whitening | None = None,
+        seed: int = 0,
+        epoch_iterations: int | None = None,
+        eval_batch_size: int = 256,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["whitening"], logger=False)
+        # Under the LightningCLI arguments are recorded as class paths, which a checkpoint can hold without pickling.
+        if "_instantiator" in self.hparams:
+            self.save_hyperparameters(logger=False)
+        require_positive(batch_size=batch_size, eval_batch_size=eval_batch_size, epoch_iterations=epoch_iterations)
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.seed, self.epoch_iterations = seed, epoch_iterations
+        self.whitening: Whitening = Identity() if whitening is None else whitening
+        self._splits: dict[Split, Batch] = {}
+        self._stream: TrainingStream | None = None
+        self._position: dict[str, int] | None = None
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, known without reading data; (C, H, W) for images."""
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int | None:
+        """Number of classes, or None for a data set without labels."""
+
+    @abstractmethod
+    def load(self, split: Split) -> tuple[Tensor, Tensor | None]:
+        """Return samples in data space, (N, *shape), images in [0, 1], and labels, (N,) int64, or None; called once."""
+
+    @property
+    def truth(self) -> Truth | None:
+        """Exact knowledge of the data's modes, where there is any."""
+        return None
+
+    def setup(self, stage: str) -> None:
+        """Load and check the splits that the stage needs; for "fit", begin a run and fit the whitening.
+
+        Raises:
+            ValueError: samples or labels are empty, not finite, or not of the promised shape, type or range.
+        """
+        for split in _STAGE_SPLITS.get(stage, ()):
+            self._load(split)
+        if stage == "fit":
+            self._stream = self._position = None
+            self._fit_whitening()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Data space to training space, (N, *shape) to (N, *shape)."""
+        return self._fit_whitening().forward(x)
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Training space to data space, (N, *shape) to (N, *shape): the inverse of `encode`, clamped to value_range."""
+        x = self._fit_whitening().inverse(x)
+        return x if self.value_range is None else x.clamp(*self.value_range)
+
+    def train_dataloader(self) -> TrainingStream:
+        """A stream from iteration 0 on, or from a restored position, or a reloading trainer's present one.
+
+        Raises:
+            ValueError: the number of processes does not divide batch_size, the restored position is of another order,
+                or the trainer overfits batches.
+        """
+        if getattr(self.trainer, "overfit_batches", False):
+            raise ValueError("overfit_batches would not repeat batches here; use a data set of the size to overfit")
+        stream = TrainingStream(
+            *self._load("train"),
+            batch_size=self.batch_size,
+            draws=getattr(getattr(self.trainer, "lightning_module", None), "draws", 1),
+            seed=self.seed,
+            epoch_iterations=self.epoch_iterations,
+            **self._process(),
+        )
+        if self._stream is not None and getattr(self.trainer, "reload_dataloaders_every_n_epochs", False):
+            stream.load_state_dict(self._stream.state_dict())
+        elif self._position is not None:
+            stream.load_state_dict(self._position)
+        self._stream = stream
+        return stream
+
+    def val_dataloader(self) -> EvaluationLoader:
+        """The validation split, encoded, in a fixed order, each sample on exactly one process."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> EvaluationLoader:
+        """The test split, likewise."""
+        return self._evaluation_loader("test")
+
+    def reals(self, split: Split) -> Iterator[Batch]:
+        """Batches (real, labels) of a split in training space, at any time: a split not loaded yet is loaded."""
+        return iter(self._evaluation_loader(split))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whitening's tensors by name, or None where it is not fitted; the training stream's position, or None.
+
+        Lightning saves the stream's position too, but ignores it when resuming at the end of an epoch.
+        """
+        return {
+            "whitening": dict(self.whitening.state_dict()) if self.whitening.fitted else None,
+            "stream": self._position if self._stream is None else self._stream.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the whitening, and the position at which the next training stream starts.
+
+        Lightning calls it after `setup`, which begins a run at iteration 0; so restore a position after it, too.
+
+        Raises:
+            ValueError: not the state of a data module, or of one with another kind of whitening.
+        """
+        if set(state_dict) != {"whitening", "stream"}:
+            raise ValueError(f"not a data module's state: it holds {sorted(state_dict)}, not ['stream', 'whitening']")
+        if (tensors := state_dict["whitening"]) is not None:
+            if set(tensors) != set(self.whitening.statistics):
+                raise ValueError(
+                    f"the checkpoint's whitening holds {sorted(tensors)}, {type(self.whitening).__name__} needs "
+                    f"{sorted(self.whitening.statistics)}; pass the whitening that the checkpoint was trained with"
+                )
+            self.whitening.load_state_dict(tensors)
+        self._stream, self._position = None, state_dict["stream"]
+
+    def _evaluation_loader(self, split: Split) -> EvaluationLoader:
+        return EvaluationLoader(*self._load(split), batch_size=self.eval_batch_size, **self._process())
+
+    def _process(self) -> dict[str, Any]:
+        return {
+            "rank": getattr(self.trainer, "global_rank", 0),
+            "world_size": getattr(self.trainer, "world_size", 1),
+            "transform": None if isinstance(self.whitening, Identity) else self.encode,
+        }
+
+    def _fit_whitening(self) -> Whitening:
+        if not self.whitening.fitted:
+            self.whitening.fit(torch.split(self._load("train")[0], 1024))
+        return self.whitening
+
+    def _load(self, split: Split) -> Batch:
+        if split not in self._splits:
+            # Validation runs in inference mode; what is loaded there must still serve training.
+            with torch.inference_mode(False), torch.no_grad():
+                samples, labels = self.load(split)
+            check_split(split, samples, labels, self.shape, self.num_classes, self.value_range)
+            self._splits[split] = samples, labels
+        return self._splits[split]

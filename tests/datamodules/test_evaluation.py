@@ -1,0 +1,32 @@
+"""Evaluation batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from datamodules.evaluation import EvaluationLoader
+
+
+@pytest.mark.parametrize("n", [0, 1, 12, 13])
+@pytest.mark.parametrize("world_size", [1, 2, 5])
+def test_shards_partition_the_rows_in_order(n, world_size):
+    samples = torch.arange(n).double().unsqueeze(1)
+    for rank in range(world_size):
+        loader = EvaluationLoader(samples, samples[:, 0].long(), batch_size=4, rank=rank, world_size=world_size)
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert all(torch.equal(real[:, 0].long(), labels) for real, labels in batches)
+        assert [row for _, labels in batches for row in labels.tolist()] == list(range(rank, n, world_size))
+
+
+def test_rows_are_transformed_batch_by_batch_and_again_on_every_pass():
+    loader = EvaluationLoader(torch.ones(5, 2), None, batch_size=2, transform=lambda x: x * len(x))
+    for _ in range(2):
+        assert [real.unique().tolist() for real, _ in loader] == [[2], [2], [1]]
+        assert all(labels is None for _, labels in loader)
+
+
+def test_batch_size_must_be_positive():
+    with pytest.raises(ValueError, match="batch_size must be positive and finite, got 0"):
+        EvaluationLoader(torch.ones(5, 2), None, batch_size=0)
