@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -86,9 +87,12 @@ class GameModule(SavesArguments, LightningModule, ABC):
     def player_loss(self, player: int, batch: GameBatch) -> Tensor:
         """The loss that ``player`` minimises, as a pure function of both players' parameters and the batch."""
 
-    def training_loss(self, player: int, batch: GameBatch, *, shared: bool) -> Tensor:
-        """``player_loss`` on the training path, whose gradient for ``player`` is equal; may keep work for the other."""
+    def training_loss(self, player: int, batch: GameBatch) -> Tensor:
+        """``player_loss`` on the training path: the other player is frozen, and the gradient for ``player`` equal."""
         return self.player_loss(player, batch)
+
+    def share(self, batch: GameBatch) -> None:
+        """Compute what the gradients of both players on ``batch`` have in common; called before the first of them."""
 
     def latents(self, random: RandomRows) -> Tensor:
         """The latents of a batch, shape (rows, latent_dim)."""
@@ -110,11 +114,14 @@ class GameModule(SavesArguments, LightningModule, ABC):
         return self.rule.draws
 
     def gradient(self, player: int, batch: GameBatch, *, shared: bool = False) -> None:
-        loss = self.training_loss(player, batch, shared=shared)
+        if shared:
+            self.share(batch)
         parameters = [p for p in self.players[player].parameters() if p.requires_grad]
         for parameter in parameters:
             parameter.grad = None
-        # inputs= spares the other player's gradient, and passes through the strategy, which averages over processes
+        # a frozen player costs no gradient, and DDP does not wait for it before it averages over processes
+        with _frozen(self.players[1 - player]):
+            loss = self.training_loss(player, batch)
         self.manual_backward(loss, inputs=parameters)
         self._loss_sums[player] = self._loss_sums[player] + loss.detach()
         self._loss_counts[player] += 1
@@ -286,6 +293,18 @@ class _PlayerOptimizer:
             handle.step()
             module._counted = True
         module.project(self._player)
+
+
+@contextmanager
+def _frozen(player: nn.Module) -> Iterator[None]:
+    parameters = [p for p in player.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def _nothing() -> None:

@@ -47,9 +47,7 @@ class RandomRows:
 
     def integers(self, name: str, high: int) -> Tensor:
         """Uniform integers in [0, high), shape ``(rows,)``."""
-        return self._local(
-            torch.randint(high, (self.total,), generator=self._generator(name), device=self.device)
-        )
+        return self._local(torch.randint(high, (self.total,), generator=self._generator(name), device=self.device))
 
 
 @dataclass(frozen=True, eq=False)

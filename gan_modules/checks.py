@@ -35,9 +35,7 @@ def check_shape(data: Sequence[int], made: Sequence[int], generator: nn.Module) 
 
 
 @torch.no_grad()
-def check_networks(
-    generator: nn.Module, discriminator: nn.Module, z: Tensor, labels: Tensor | None
-) -> tuple[int, ...]:
+def check_networks(generator: nn.Module, discriminator: nn.Module, z: Tensor, labels: Tensor | None) -> tuple[int, ...]:
     """Send ``z`` through both networks in eval mode, and return the shape of a sample.
 
     Raises:

@@ -18,8 +18,6 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 # imported for their classes, which are then known by short name and found again by checkpoints
-import callbacks.metrics
-import datamodules.whitening
 import gan_modules.losses
 import gan_modules.networks
 import gan_modules.penalties
@@ -102,7 +100,9 @@ class GameCLI(LightningCLI):
             "--wandb", default="offline", help="Weights & Biases: offline (needs no account), online, or off."
         )
         parser.add_argument(
-            "--trust", default="", help="Packages, comma-separated, that a checkpoint may import beside the shipped ones."
+            "--trust",
+            default="",
+            help="Packages, comma-separated, that a checkpoint may import beside the shipped ones.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -125,26 +125,34 @@ class GameCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         self._dump_config()  # as the user gave it: paths below are made the run's
-        kept = self.section.clone()
-        kept.pop("config", None)
-        kept.ckpt_path = None
-        self.config_text = self._parser(self.subcommand).dump(kept, skip_none=False)
         if self.section.wandb not in WANDB_MODES:
             raise SystemExit(f"--wandb {self.section.wandb}: must be one of {', '.join(WANDB_MODES)}.")
-        if self.subcommand == "fit" and not self.section.trainer.fast_dev_run:
-            self._enter_run_directory()
+        if self.subcommand == "fit":
+            self.config_text = self._dump_section()
+            if not self.section.trainer.fast_dev_run:
+                self._enter_run_directory()
         for item in [*_items(self.section.trainer.callbacks), *_items(self.section.trainer.logger)]:
             for name in ("dirpath", "save_dir"):
                 if name in item.get("init_args", {}):
                     item.init_args[name] = run_directory.inside(self.root, item.init_args[name])
 
+    def _dump_section(self) -> str:
+        kept = self.section.clone()
+        kept.pop("config", None)
+        kept.ckpt_path = None  # a rerun of the saved configuration is a fresh run
+        text: str = self._parser(self.subcommand).dump(kept, skip_none=False)
+        return text
+
     def _enter_run_directory(self) -> None:
         resume = self.section.ckpt_path
-        if resume == "last":
-            self.section.ckpt_path = str(run_directory.last_checkpoint(self.root))
-        elif resume is not None and not Path(resume).is_file():
-            raise FileNotFoundError(f"--ckpt_path {resume}: there is no such checkpoint.")
-        self._claim_root(fresh=resume is None)
+        try:
+            if resume == "last":
+                self.section.ckpt_path = str(run_directory.last_checkpoint(self.root))
+            elif resume is not None and not Path(resume).is_file():
+                raise FileNotFoundError(f"--ckpt_path {resume}: there is no such checkpoint.")
+            self._claim_root(fresh=resume is None)
+        except (FileNotFoundError, RuntimeError) as error:
+            raise SystemExit(f"gan-modules: {error}") from error
 
     @rank_zero_only
     def _claim_root(self, fresh: bool) -> None:
@@ -174,9 +182,7 @@ class GameCLI(LightningCLI):
         loggers: list[Logger] = [CSVLogger(self.root, name="metrics")]
         if self.section.wandb != "off":
             offline = self.section.wandb == "offline"
-            loggers.append(
-                WandbLogger(name=self.root.name, save_dir=self.root, offline=offline, project="gan-modules")
-            )
+            loggers.append(WandbLogger(name=self.root.name, save_dir=self.root, offline=offline, project="gan-modules"))
         return loggers
 
 

@@ -80,17 +80,15 @@ class GANModule(GameModule):
         fake = call(self.generator, batch.z, batch.labels)
         return self._generator_loss(batch, fake) if player == GENERATOR else self._discriminator_loss(batch, fake)
 
-    def training_loss(self, player: int, batch: GameBatch, *, shared: bool) -> Tensor:
-        """One forward of G serves both players where the rule says so; else D's step builds no graph of G."""
-        kept, self._kept = self._kept, None
-        if kept is not None and kept[0] is batch:
-            fake = kept[1]
-        else:
-            with torch.set_grad_enabled(player == GENERATOR or shared):
-                fake = call(self.generator, batch.z, batch.labels)
-        if shared:
-            self._kept = batch, fake
+    def share(self, batch: GameBatch) -> None:
+        """One forward of G for both players; D's step without it builds no graph of G, which is frozen there."""
+        self._kept = batch, call(self.generator, batch.z, batch.labels)
+
+    def training_loss(self, player: int, batch: GameBatch) -> Tensor:
+        kept = self._kept
+        fake = kept[1] if kept and kept[0] is batch else call(self.generator, batch.z, batch.labels)
         if player == GENERATOR:
+            self._kept = None
             return self._generator_loss(batch, fake)
         return self._discriminator_loss(batch, fake.detach(), self.record)
 

@@ -13,7 +13,7 @@ from gan_modules.losses.base import AdversarialLoss
 class Wasserstein(AdversarialLoss):
     """The critic maximises E D(x) - E D(G(z)), the generator minimises it (Arjovsky et al., 2017, eq. 2).
 
-    An estimate of the Wasserstein-1 distance as far as the critic is 1-Lipschitz, which a constraint or penalty sees to.
+    An estimate of the Wasserstein-1 distance as far as the critic is 1-Lipschitz: a constraint or penalty sees to it.
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

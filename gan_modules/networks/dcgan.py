@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -109,7 +110,7 @@ class DCGANDiscriminator(nn.Module):
         levels = _pyramid("DCGANDiscriminator", shape, width)
         self.shape = tuple(shape)
         layers: list[nn.Module] = []
-        for fine, coarse in zip(levels[:-1], levels[1:], strict=True):
+        for fine, coarse in pairwise(levels):
             norm = _norm(normalization, coarse[0])[: fine is not levels[0]]  # none on the first layer
             layers += [nn.Conv2d(fine[0], coarse[0], _kernel(*fine[1:]), 2, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
         self.downsample = nn.Sequential(*layers, nn.Flatten())
