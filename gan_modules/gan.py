@@ -21,7 +21,7 @@ from gan_modules.protocols import GENERATOR, SAMPLE_BLOCK
 class GANModule(GameModule):
     """Any GAN: a loss on logits, penalties in the discriminator's loss, a constraint on its parameters.
 
-    Logged every ``log_every_n_steps`` iterations: ``loss/generator``, ``loss/discriminator``, ``grad_norm/...`` of both,
+    Logged every ``log_every_n_steps`` iterations: ``loss/<player>`` and ``grad_norm/<player>`` of both players,
     ``logits/real``, ``logits/fake``, and ``penalty/<name>``.
 
     Args:

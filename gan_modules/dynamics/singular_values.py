@@ -34,8 +34,8 @@ def leading_singular_values(
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` largest singular values of x -> layer(x) - layer(0), by subspace iteration on the layer itself.
 
-    Any stride, padding and transposition is the layer's own: nothing is assumed of the boundary. (The reshaped weight of
-    spectral normalisation underestimates a convolution's norm by 1.2 to 1.5, see Sedghi et al., 2019.)
+    Any stride, padding and transposition is the layer's own: nothing is assumed of the boundary. (The reshaped weight
+    that spectral normalisation takes underestimates a convolution's norm; see Sedghi, Gupta and Long, 2019.)
 
     Args:
         layer: one of LINEAR_LAYERS, in eval mode if it is parametrised.

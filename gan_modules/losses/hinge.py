@@ -12,7 +12,7 @@ from gan_modules.losses.base import AdversarialLoss
 
 @dataclass(frozen=True)
 class Hinge(AdversarialLoss):
-    """D stops learning from rows beyond the margin 1, G minimises -E D(G(z)) (Lim and Ye, 2017; Miyato et al., 2018)."""
+    """D stops learning from rows beyond the margin 1, G minimises -E D(G(z)) (Lim and Ye, 2017)."""
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return relu(1 - real).mean() + relu(1 + fake).mean()

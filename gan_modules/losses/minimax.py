@@ -12,7 +12,7 @@ from gan_modules.losses.base import AdversarialLoss
 
 @dataclass(frozen=True)
 class Minimax(AdversarialLoss):
-    """Both players on one value V = E log D(x) + E log(1 - D(G(z))): D ascends, G descends (Goodfellow et al., 2014, eq. 1).
+    """D ascends and G descends V = E log D(x) + E log(1 - D(G(z))) (Goodfellow et al., 2014, eq. 1).
 
     The generator's gradient vanishes where D is confident; D is a sigmoid of the logit.
     """
