@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -146,7 +147,9 @@ class GameModule(SavesArguments, LightningModule, ABC):
             scheduler.step()
         self.after_iteration()
         if self._logs_at(self.trainer.global_step):
-            self._log_record()
+            numbers = self._take_record()
+            self.log_dict(numbers, batch_size=1)
+            self._check_finite(numbers)
 
     def _draw(self, real: Tensor, labels: Tensor | None, iteration: int) -> Callable[[int], GameBatch]:
         labels = self.condition(real, labels)
@@ -217,19 +220,21 @@ class GameModule(SavesArguments, LightningModule, ABC):
         interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return interval > 0 and iteration % interval == 0
 
-    def _log_record(self) -> None:
+    def _take_record(self) -> dict[str, float]:
+        """Means over processes of what was recorded since the last call: the one place that waits for the device."""
         values = {
             f"loss/{PLAYER_NAMES[p]}": self._loss_sums[p] / self._loss_counts[p] for p in (0, 1) if self._loss_counts[p]
         }
         values |= {name: value.float().mean() for name, value in self._record.items()}
-        means = torch.stack([v.float() for v in values.values()])
+        means = torch.stack([value.float() for value in values.values()])
         means = self.trainer.strategy.reduce(means, reduce_op="mean")  # a NaN on one process reaches all
-        numbers = dict(zip(values, means.tolist(), strict=True))
         self._reset_record()
-        self.log_dict(numbers, batch_size=1)
-        bad = [name for name, value in numbers.items() if not torch.isfinite(torch.tensor(value))]
+        return dict(zip(values, means.tolist(), strict=True))
+
+    def _check_finite(self, numbers: dict[str, float]) -> None:
+        bad = [f"{name} = {number}" for name, number in numbers.items() if not math.isfinite(number)]
         if bad:
-            self._stop_non_finite(", ".join(f"{name} = {numbers[name]}" for name in bad))
+            self._stop_non_finite(", ".join(bad))
 
     def _stop_non_finite(self, what: str) -> None:
         raise NonFiniteError(
@@ -274,7 +279,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
 
     def on_train_end(self) -> None:
         if any(self._loss_counts):
-            self._log_record()
+            self._check_finite(self._take_record())
 
 
 class _PlayerOptimizer:

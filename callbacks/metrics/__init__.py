@@ -1,0 +1,16 @@
+"""Metrics of generated samples, as torchmetrics on features, modes or samples, and the extractors of features."""
+
+from callbacks.metrics.copy_rate import CopyRate
+from callbacks.metrics.extractors import Classifier, DigitsClassifier, Extractor, Pixels
+from callbacks.metrics.frechet_distance import FrechetDistance
+from callbacks.metrics.mode_coverage import ModeCoverage
+
+__all__ = [
+    "Classifier",
+    "CopyRate",
+    "DigitsClassifier",
+    "Extractor",
+    "FrechetDistance",
+    "ModeCoverage",
+    "Pixels",
+]

@@ -1,0 +1,62 @@
+"""Count, mean and scatter of rows in one float64 matrix that merges exactly.
+
+The moments of n rows x in R^d are the matrix [[n, m^T], [m, S]] of shape (d + 1, d + 1), where m is the mean and
+S = sum (x - m)(x - m)^T. Unlike sums of x x^T, S loses no digits where the mean is large against the spread, and where
+all rows are equal it is zero up to the square of the mean's round-off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def no_moments(num_features: int = 0) -> Tensor:
+    """The moments of no rows."""
+    return torch.zeros(num_features + 1, num_features + 1, dtype=torch.float64)
+
+
+def extended(moments: Tensor, rows: Tensor) -> Tensor:
+    """The moments with float64 rows (N, d), N >= 0, added."""
+    result = moments.clone()  # not in place: a tensor made in inference mode could not be changed outside
+    before, n = moments[0, 0], max(len(rows), 1)
+    after = before + len(rows)
+    mean = rows.sum(0) / n
+    shift = mean - moments[0, 1:]
+    # S += sum (x - b)(x - b)^T + (b - m)(b - m)^T n_m n_b / (n_m + n_b), with b the mean of the rows
+    spread = torch.cat([rows - mean, (shift * (before * len(rows) / after.clamp(min=1)).sqrt())[None]])
+    result[1:, 1:].addmm_(spread.T, spread)
+    result[0, 1:] += shift * (len(rows) / after.clamp(min=1))
+    result[1:, 0] = result[0, 1:]
+    result[0, 0] = after
+    return result
+
+
+def merged(moments: Tensor, total: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
+    """The moments of the union of sets with the given moments (R, d + 1, d + 1) (Chan, Golub and LeVeque, 1983).
+
+    ``total`` sums a tensor over processes, for the union over them: memory does not grow with their number.
+    """
+    counts, means, scatters = moments[:, 0, 0], moments[:, 0, 1:], moments[:, 1:, 1:]
+    sums = total(torch.cat([counts.sum()[None], counts @ means]))
+    count, mean = sums[0], sums[1:] / sums[0].clamp(min=1)
+    # sum |x - m|^2 = sum_r S_r + n_r (m_r - m)(m_r - m)^T
+    shift = (means - mean) * counts.sqrt()[:, None]
+    return _packed(count, mean, total(scatters.sum(0) + shift.T @ shift))
+
+
+def widened(moments: Tensor, num_features: int) -> Tensor:
+    """The same moments, in ``num_features`` dimensions where they were of no rows in none."""
+    return moments if len(moments) == num_features + 1 else no_moments(num_features).to(moments.device)
+
+
+def mean_and_covariance(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and unbiased covariance (d, d) of at least two rows."""
+    return moments[0, 1:], moments[1:, 1:] / (moments[0, 0] - 1)
+
+
+def _packed(count: Tensor, mean: Tensor, scatter: Tensor) -> Tensor:
+    first = torch.cat([count[None], mean])
+    return torch.cat([first[None], torch.cat([mean[:, None], scatter], dim=1)])

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from callbacks.metrics import FrechetDistance, frechet_distance
+from callbacks.metrics.frechet_distance import gaussian_distance
+
+
+def rows(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def distance(real: Tensor, fake: Tensor) -> Tensor:
+    metric = FrechetDistance()
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    value: Tensor = metric.compute()
+    return value
+
+
+def with_moments(mean: Tensor, covariance: Tensor, n: int, seed: int) -> Tensor:
+    """Rows whose mean and unbiased covariance are exactly these."""
+    white = rows(n, len(mean), seed)
+    white = white - white.mean(0)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(white.T)), white.T, upper=False).T
+    return mean + white @ torch.linalg.cholesky(covariance).T
+
+
+class Identity(nn.Module):
+    num_features = 12
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+@pytest.mark.parametrize("n", [200, 9])  # more and fewer rows than features
+def test_agrees_with_torchmetrics(n: int) -> None:
+    real, fake = rows(300, 12, 0) @ rows(12, 12, 1), 0.5 + rows(n, 12, 2) @ rows(12, 12, 3)
+    reference = FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
+    reference.update(real, real=True)
+    reference.update(fake, real=False)
+    torch.testing.assert_close(distance(real, fake), reference.compute(), rtol=1e-5, atol=0)
+
+
+def test_closed_form_of_commuting_gaussians() -> None:
+    # S1 = Q diag(a) Q^T, S2 = Q diag(b) Q^T: |m1 - m2|^2 + sum (sqrt a - sqrt b)^2
+    axes = torch.linalg.qr(rows(4, 4, 0))[0]
+    a, b = torch.tensor([4.0, 1.0, 0.25, 9.0]).double(), torch.tensor([1.0, 1.0, 4.0, 1e-4]).double()
+    means = rows(2, 4, 1)
+    real = with_moments(means[0], axes * a @ axes.T, 50, 2)
+    fake = with_moments(means[1], axes * b @ axes.T, 80, 3)
+    expected = (means[0] - means[1]).square().sum() + (a.sqrt() - b.sqrt()).square().sum()
+    torch.testing.assert_close(distance(real, fake), expected, rtol=1e-10, atol=0)
+
+
+def test_closed_form_of_two_dimensions() -> None:
+    # for 2 x 2 matrices tr (S1 S2)^1/2 = sqrt(tr S1 S2 + 2 sqrt det S1 S2)
+    one, two = torch.tensor([[2.0, 1.2], [1.2, 1.0]]).double(), torch.tensor([[1.0, -0.7], [-0.7, 3.0]]).double()
+    root = ((one @ two).trace() + 2 * torch.linalg.det(one @ two).sqrt()).sqrt()
+    zero = torch.zeros(2, dtype=torch.float64)
+    value = distance(with_moments(zero, one, 20, 0), with_moments(zero, two, 30, 1))
+    torch.testing.assert_close(value, 5 + 2 - 2 * root, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("n", [500, 20])
+def test_identical_sets_are_at_zero(n: int) -> None:
+    features = 10 + rows(n, 64, 0) @ rows(64, 64, 1)
+    scale = torch.cov(features.T).trace()
+    assert distance(features, features.flip(0)) < 1e-12 * scale
+
+
+def test_ill_conditioned_identical_sets_are_at_zero() -> None:
+    features = rows(500, 32, 0) * torch.logspace(0, -9, 32, dtype=torch.float64)
+    assert distance(features, features) < 1e-12 * torch.cov(features.T).trace()
+
+
+def test_one_point_collapse_is_the_spread_about_the_point() -> None:
+    # S2 = 0: |m1 - m2|^2 + tr S1
+    real, point = 100 + rows(300, 16, 0), 101 + rows(1, 16, 1)
+    expected = (real.mean(0) - point).square().sum() + torch.cov(real.T).trace()
+    torch.testing.assert_close(distance(real, point.expand(50, -1)), expected, rtol=1e-12, atol=0)
+    assert distance(point.expand(9, -1), point.expand(7, -1)) < 1e-24
+
+
+@pytest.mark.parametrize("n", [300, 10])
+def test_symmetric(n: int) -> None:
+    real, fake = rows(300, 20, 0), 2 * rows(n, 20, 1)
+    torch.testing.assert_close(distance(real, fake), distance(fake, real), rtol=1e-10, atol=0)
+
+
+def test_a_far_mean_costs_no_digits() -> None:
+    real, fake = rows(400, 8, 0), 1.5 * rows(400, 8, 1)
+    far = distance(1e7 + real, 1e7 + fake)
+    torch.testing.assert_close(far, distance(real, fake), rtol=1e-6, atol=0)  # 1e7 + x itself keeps 9 digits of x
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_low_precision_features_are_accumulated_in_float64(dtype: torch.dtype) -> None:
+    real, fake = rows(300, 6, 0).to(dtype), (0.1 + rows(300, 6, 1)).to(dtype)
+    value = distance(real, fake)
+    assert value.dtype == torch.float64
+    assert torch.equal(value, distance(real.double(), fake.double()))
+
+
+def test_gaussian_distance_of_singular_covariances() -> None:
+    mean, covariance = torch.zeros(3).double(), torch.diag(torch.tensor([4.0, 1.0, 0.0])).double()
+    other = torch.diag(torch.tensor([1.0, 0.0, 0.0])).double()
+    assert gaussian_distance(mean, covariance, mean, other) == pytest.approx(1 + 1, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [300, 40, 10])
+def test_large_and_small_matrices_agree(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = rows(300, 20, 0), 2 * rows(n, 20, 1)
+    small = distance(real, fake)
+    monkeypatch.setattr(frechet_distance, "_EXACT_UP_TO", 0)
+    torch.testing.assert_close(distance(real, fake), small, rtol=1e-10, atol=0)
+    torch.testing.assert_close(distance(fake, real), small, rtol=1e-10, atol=0)
+    assert distance(fake, fake) < 1e-8 * torch.cov(fake.T).trace()
+
+
+def test_states_made_in_inference_mode_go_on_outside() -> None:
+    real, fake = rows(30, 4, 0), 1 + rows(30, 4, 1)
+    metric = FrechetDistance(reset_real_features=False)
+    with torch.inference_mode():
+        metric.update(real[:10], real=True)
+        metric.reset()
+    metric.update(real[10:], real=True)
+    metric.update(fake, real=False)
+    torch.testing.assert_close(metric.compute(), distance(real, fake))
+
+
+def test_d_is_learnt_or_given() -> None:
+    assert FrechetDistance(4).num_features == 4
+    metric = FrechetDistance()
+    assert metric.num_features == 0
+    metric.update(rows(5, 3, 0), real=False)
+    assert metric.num_features == 3
+    metric.reset()
+    metric.update(rows(5, 2, 0), real=True)
+    assert metric.num_features == 2
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.zeros(4, 5, 1), r"\(4, 5, 1\)"),
+        (torch.zeros(5), r"\(5,\)"),
+        (torch.zeros(4, 5, dtype=torch.int64), "int64"),
+        (torch.zeros(4, 6), "d=6 columns, but this metric holds d=5"),
+        (torch.tensor([[0.0] * 5, [torch.nan] * 5]), "1 of 2 rows"),
+        (torch.full((3, 5), torch.inf), "3 of 3 rows"),
+    ],
+)
+def test_bad_features_are_refused_and_change_nothing(features: Tensor, message: str) -> None:
+    metric = FrechetDistance(5)
+    with pytest.raises(ValueError, match=message):
+        metric.update(features, real=True)
+    assert not metric.real_moments.any()
+
+
+def test_too_few_samples_are_named() -> None:
+    metric = FrechetDistance()
+    metric.update(rows(5, 3, 0), real=True)
+    metric.update(rows(1, 3, 0), real=False)
+    with pytest.raises(ValueError, match=r"1 generated sample\(s\).*real=False"):
+        metric.compute()
+    metric.update(rows(1, 3, 1), real=False)
+    assert metric.compute() > 0
+    with pytest.raises(ValueError, match="num_features=0"):
+        FrechetDistance(0)
