@@ -63,7 +63,9 @@ def latents_on_ranks(rank: int, world: int) -> Tensor:
 
     def train(**kwargs: Any) -> Tensor:
         model = make("NSGAN")
-        model.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()) if model.training else None)
+        model.generator.register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs[0].clone()) if model.training else None
+        )
         quiet_trainer(max_steps=1, num_sanity_val_steps=0, limit_val_batches=0, **kwargs).fit(model, ring())
         return next(z for z in seen if z.abs().sum() > 0)  # the shape check sends zeros
 

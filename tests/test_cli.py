@@ -32,8 +32,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-
-
 def rows(root: Path) -> list[dict[str, str]]:
     (path,) = root.glob("metrics/version_0/metrics.csv")
     return list(csv.DictReader(path.open()))

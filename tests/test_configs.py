@@ -46,9 +46,7 @@ def test_a_piece_composes_with_the_quickstart(path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(("flag", "offline"), [("offline", [True]), ("online", [False]), ("off", [])])
-def test_the_wandb_flag(
-    flag: str, offline: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_wandb_flag(flag: str, offline: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The documented way to go online reaches the W&B logger, and no other."""
     from lightning.pytorch.loggers import WandbLogger
 

@@ -34,7 +34,9 @@ class GlooPool:
         self._results = context.Queue()
         rendezvous = str(directory / "rendezvous")
         self._processes = [
-            context.Process(target=_serve, args=(rank, world, rendezvous, self._tasks[rank], self._results), daemon=True)
+            context.Process(
+                target=_serve, args=(rank, world, rendezvous, self._tasks[rank], self._results), daemon=True
+            )
             for rank in range(world)
         ]
         for process in self._processes:

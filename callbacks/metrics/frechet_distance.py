@@ -128,7 +128,7 @@ def _nuclear_norm(matrix: Tensor) -> Tensor:
     roots of computed eigenvalues; but reduction to bidiagonal form takes two to five times as long for large matrices.
     """
     norm: Tensor
-    if min(matrix.shape) <= _EXACT_UP_TO:
+    if max(matrix.shape) <= _EXACT_UP_TO:
         norm = torch.linalg.svdvals(matrix).sum()
     else:
         smaller = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
