@@ -20,9 +20,9 @@ from lightning.pytorch.utilities import rank_zero_only
 # imported for their classes, which are then known by short name and found again by checkpoints
 import callbacks.metrics  # noqa: F401
 import datamodules.whitening  # noqa: F401
-import gan_modules.losses  # noqa: F401
-import gan_modules.networks  # noqa: F401
-import gan_modules.penalties  # noqa: F401
+import gan_modules.losses
+import gan_modules.networks
+import gan_modules.penalties
 import gan_modules.rules  # noqa: F401
 from gan_modules import run_directory
 from gan_modules.base import GameModule

@@ -13,7 +13,8 @@ import pytest
 import torch
 import wandb_file
 import yaml
-from conftest import ROOT, runner as command_in
+from conftest import ROOT
+from conftest import runner as command_in
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 QUICKSTART = ("fit", "--config", ROOT / "configs" / "quickstart.yaml")
