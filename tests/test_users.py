@@ -111,7 +111,7 @@ def test_a_plain_script(project: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-# --- mistakes -----------------------------------------------------------------------------------------------------------
+# --- mistakes ---
 
 QUICKSTART = ["fit", "--config", str(ROOT / "configs" / "quickstart.yaml"), "--wandb", "off"]
 
