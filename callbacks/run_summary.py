@@ -30,6 +30,8 @@ class RunSummary(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         table = Table(title=f"{type(pl_module).__name__}, {trainer.global_step} iterations", show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")  # a path is there to be copied, never cut off
         for name, value in (self._quality(trainer) | self._places(trainer)).items():
             table.add_row(name, value)
         console = Console()

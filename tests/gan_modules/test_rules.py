@@ -98,14 +98,20 @@ def test_alternating_is_bounded_below_two(s: float, bounded: bool) -> None:
 def test_simultaneous_loses_stability_at_four_gamma(gamma: float) -> None:
     """h* = gamma / f1^2 = 4 gamma on the Dirac-GAN with R1, for gamma < 2 f1."""
     limit = 4 * gamma
-    assert radius(dirac_r1(gamma), Simultaneous(), 0.99 * limit) < 1 < radius(dirac_r1(gamma), Simultaneous(), 1.01 * limit)
+    assert (
+        radius(dirac_r1(gamma), Simultaneous(), 0.99 * limit)
+        < 1
+        < radius(dirac_r1(gamma), Simultaneous(), 1.01 * limit)
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])
 def test_alternating_loses_stability_at_its_flip(gamma: float) -> None:
     """h* = (-gamma + sqrt(gamma^2 + 4 f1^2)) / f1^2 with f1 = 1/2."""
     limit = 4 * (-gamma + (gamma**2 + 1) ** 0.5)
-    assert radius(dirac_r1(gamma), Alternating(), 0.99 * limit) < 1 < radius(dirac_r1(gamma), Alternating(), 1.01 * limit)
+    assert (
+        radius(dirac_r1(gamma), Alternating(), 0.99 * limit) < 1 < radius(dirac_r1(gamma), Alternating(), 1.01 * limit)
+    )
 
 
 def test_alternating_takes_each_draw_once_and_shares_the_last() -> None:
