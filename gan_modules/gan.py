@@ -108,10 +108,9 @@ class GANModule(GameModule):
         return total
 
     def _generator_loss(self, batch: GameBatch, fake: Tensor) -> Tensor:
-        if self.loss.generator_needs_real:
-            d = DiscriminatorPass(self.discriminator, batch, fake)
-            return self.loss.generator(d.real_logits, d.fake_logits)
-        return self.loss.generator(None, call(self.discriminator, fake, batch.labels))
+        # real rows apart: where D is frozen they need no graph, and a joint pass would be differentiated at both halves
+        real = call(self.discriminator, batch.real, batch.labels) if self.loss.generator_needs_real else None
+        return self.loss.generator(real, call(self.discriminator, fake, batch.labels))
 
     def latents(self, random: RandomRows) -> Tensor:
         shape = (self.latent_dim,)
