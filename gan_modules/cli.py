@@ -142,7 +142,7 @@ class GameCLI(LightningCLI):
         kept = self.section.clone()
         kept.pop("config", None)
         kept.ckpt_path = None  # a rerun of the saved configuration is a fresh run
-        text: str = self._parser(self.subcommand).dump(kept, skip_none=False)
+        text: str = self._parser(self.subcommand).dump(kept, skip_unset=False)
         return text
 
     def _enter_run_directory(self) -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(Path(__file__).parent))  # workers.py and recipes.py, importable in child processes as well
+sys.path.insert(0, str(ROOT / "tests"))  # workers.py and recipes.py, importable in child processes as well
+sys.path.append(str(ROOT))  # benchmarks and studies, which are not installed; the packages under test are
 
 from workers import GlooPool  # noqa: E402
 
@@ -36,12 +37,11 @@ def runner(directory: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`gan-modules ARGS` as its own process in ``directory``; fails the test, with the output, if it ends otherwise."""
 
     def run(*args: Any, fails: bool = False) -> subprocess.CompletedProcess[str]:
-        script = Path(sys.executable).with_name("gan-modules")
-        start = [str(script)] if script.exists() else [sys.executable, "-m", "gan_modules"]
+        script = Path(sys.executable).with_name("gan-modules")  # as pip installed it
         environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-        environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", "COLUMNS": "160"}
+        environment |= {"OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", "COLUMNS": "160"}
         done = subprocess.run(
-            [*start, *map(str, args)], cwd=directory, env=environment, capture_output=True, text=True, timeout=240
+            [str(script), *map(str, args)], cwd=directory, env=environment, capture_output=True, text=True, timeout=240
         )
         if (done.returncode != 0) is not fails:
             words = " ".join(map(str, args))
