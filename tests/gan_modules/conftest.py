@@ -1,0 +1,103 @@
+"""Small games: a batch from tensors, a variant on 2-D data, a run of a few iterations on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+import gan_modules
+from gan_modules import GANModule
+from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.networks import MLPDiscriminator, MLPGenerator
+
+_EXPORTED = [getattr(gan_modules, name) for name in gan_modules.__all__]
+VARIANTS = [
+    item for item in _EXPORTED if isinstance(item, type) and issubclass(item, GANModule) and item is not GANModule
+]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda cls: cls.__name__)
+def variant(request):
+    """Every exported GAN with a loss of its own."""
+    return request.param
+
+
+@pytest.fixture
+def random_rows():
+    """A function -> RandomRows of one process."""
+
+    def build(total=8, *, seed=0, iteration=0, draw=0, start=0, rows=None):
+        rows = total if rows is None else rows
+        return RandomRows(seed, iteration, draw, start, rows, total, torch.device("cpu"))
+
+    return build
+
+
+@pytest.fixture
+def game_batch(random_rows):
+    """A function (real, z) -> GameBatch."""
+
+    def build(real, z=None, labels=None, *, index=0, **kwargs):
+        z = torch.zeros(len(real), 0, dtype=real.dtype) if z is None else z
+        return GameBatch(real, z, random_rows(len(real), **kwargs), labels, index)
+
+    return build
+
+
+@pytest.fixture
+def tiny():
+    """A function (variant, ...) -> that GAN between two MLPs of width 8 on samples of shape (2,)."""
+
+    def build(cls, *, num_classes=None, shape=(2,), seed=0, **kwargs):
+        torch.manual_seed(seed)
+        generator = MLPGenerator(shape, latent_dim=3, width=8, depth=2, num_classes=num_classes)
+        discriminator = MLPDiscriminator(shape, width=8, depth=2, num_classes=num_classes)
+        return cls(generator, discriminator, num_classes=num_classes, **kwargs)
+
+    return build
+
+
+@pytest.fixture
+def alone():
+    """A function (module) -> the module, its ``gradient`` usable without a trainer."""
+
+    def build(module):
+        module.manual_backward = lambda loss, inputs: loss.backward(inputs=inputs)
+        return module
+
+    return build
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """A function (module, iterations or batches) -> the Trainer after a run of that many iterations."""
+
+    def run(module, batches=3, *, ckpt_path=None, **kwargs):
+        if isinstance(batches, int):
+            numbers = torch.Generator().manual_seed(1)
+            batches = [torch.randn(4 * module.draws, 2, generator=numbers) for _ in range(batches)]
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        quiet |= {"accelerator": "cpu", "default_root_dir": tmp_path, "max_epochs": 1, "log_every_n_steps": 50}
+        trainer = Trainer(**(quiet | kwargs))
+        # batches come as they are: the module is what cuts them into draws
+        trainer.fit(module, DataLoader(batches, batch_size=None), ckpt_path=ckpt_path)
+        return trainer
+
+    return run
+
+
+@pytest.fixture
+def snapshot():
+    """A function (module) -> a copy of its parameters, flat."""
+
+    def take(module):
+        return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+    return take

@@ -1,0 +1,50 @@
+"""The zero-centred gradient penalties against their closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from gan_modules.penalties import R1, R2
+
+both = pytest.mark.parametrize(("penalty", "side"), [(R1(0.7), 0), (R2(0.7), 1)], ids=["R1", "R2"])
+
+
+@both
+def test_of_a_linear_discriminator(penalty, side, linear, d_pass):
+    w = torch.tensor([0.3, -1.2, 0.5, 2.0], dtype=torch.float64)
+    real, fake = torch.randn(2, 5, 2, 2, dtype=torch.float64)
+    value = penalty(d_pass(linear(w), real, fake, penalty))
+    assert_close(value, 0.7 / 2 * w.square().sum())
+
+
+@both
+def test_of_a_quadratic_discriminator_and_its_gradient(penalty, side, quadratic, d_pass):
+    a = torch.randn(3, 3, dtype=torch.float64)
+    a = a + a.T
+    discriminator = quadratic(a)
+    points = torch.randn(2, 7, 3, dtype=torch.float64)
+    x = points[side]
+    value = penalty(d_pass(discriminator, *points, penalty))
+    slopes = x @ a  # rows A x
+    assert_close(value, 0.7 / 2 * slopes.square().sum(1).mean())
+    value.backward()
+    # d/dA of |(A + A^T) x / 2|^2 / 2 is (A x x^T + x x^T A) / 2
+    outer = torch.einsum("bi,bj->bij", slopes, x).mean(0)
+    assert_close(discriminator.a.grad, 0.7 * (outer + outer.T) / 2)
+
+
+@both
+def test_reads_its_own_rows_only(penalty, side, smooth, d_pass):
+    points = torch.randn(2, 6, 3, dtype=torch.float64).requires_grad_()
+    real, fake = points.unbind()
+    (gradient,) = torch.autograd.grad(penalty(d_pass(smooth(), real, fake, penalty)), points)
+    assert (gradient[side].norm(dim=1) > 0).all()
+    assert torch.equal(gradient[1 - side], torch.zeros_like(gradient[1 - side]))
+
+
+def test_are_equal_where_generator_and_data_agree(smooth, d_pass):
+    discriminator, x = smooth(), torch.randn(6, 3, dtype=torch.float64)
+    d = d_pass(discriminator, x, x.clone(), R1(), R2())
+    assert_close(R1()(d), R2()(d))
