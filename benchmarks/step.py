@@ -1,6 +1,6 @@
 """Time of an iteration, ours against the best hand-written loop on the same DCGAN, in one process.
 
-    python -m benchmarks.step [--iterations 10] [--repeats 12] [--batch_size 64] [--width 32] [--variant NSGAN ...] [--json F]
+    python -m benchmarks.step [--iterations 10] [--repeats 12] [--batch_size 64] [--width 32] [--variant NSGAN]
 
 Both arms do the same work on the same latents, which is checked first. Blocks of iterations alternate, so that a busy
 machine slows both alike; the ratio is the median over pairs of blocks, with the interval of its order statistics.
@@ -91,7 +91,7 @@ def batches(batch: Tensor, iterations: int) -> DataLoader[Tensor]:
 
 
 def difference(variant: str, width: int, batch_size: int, iterations: int = 2) -> float:
-    """Share of parameters in which the arms differ after ``iterations``: 0 up to rounding where the work is the same."""
+    """Share of parameters in which the arms differ after ``iterations``: near 0 where the work is the same."""
     module, loop = pair(variant, width)
     batch = torch.rand(batch_size * module.draws, *SHAPE, generator=torch.Generator().manual_seed(0))
     trainer(iterations).fit(module, batches(batch, iterations))
@@ -140,7 +140,7 @@ def main() -> int:
         differs = difference(variant, args.width, args.batch_size)
         if differs > 0.01:
             console.print(
-                f"{variant}: {100 * differs:.1f} % of the parameters differ: the arms do not do the same work"
+                f"{variant}: the arms do not do the same work: {100 * differs:.1f} % of the parameters differ"
             )
             return 1
         rows.append(measure(variant, args.width, args.batch_size, args.iterations, args.repeats))

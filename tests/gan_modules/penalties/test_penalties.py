@@ -79,7 +79,7 @@ def test_gradient_of_the_parameters_is_that_of_finite_differences(penalty, smoot
 def test_is_a_mean_over_rows_of_norms_per_row(penalty, smooth, d_pass):
     # with fakes equal to the real rows, where a point between both is both
     discriminator = smooth()
-    real, fake = torch.randn(2, 4, 3, dtype=torch.float64)
+    real = torch.randn(4, 3, dtype=torch.float64)
     whole = penalty(d_pass(discriminator, real, real.clone(), penalty))
     single = [penalty(d_pass(discriminator, r[None], r[None].clone(), penalty)) for r in real]
     assert_close(whole, torch.stack(single).mean())
