@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,11 +159,18 @@ def test_a_broken_checkpoint_is_named(content: bytes | None, tmp_path: Path, mon
     assert "broken.ckpt" in message
 
 
-def test_a_checkpoint_that_names_foreign_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = "model: {class_path: subprocess.Popen, init_args: {args: [touch, pwned]}}\n"
-    torch.save({"state_dict": {}, "config": config}, tmp_path / "c.ckpt")
+@pytest.mark.parametrize("code", ["subprocess.Popen", "torch.hub.load", "my_project.MyGAN", "callbacks_of_mine.Log"])
+@pytest.mark.parametrize("where", ["class_path", "argument"])
+def test_a_checkpoint_that_names_foreign_code_is_refused(
+    code: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("my_project", "callbacks_of_mine"):
+        (tmp_path / f"{package}.py").write_text("open('pwned', 'w')")
+    named = {"class_path": code} if where == "class_path" else {"init_args": {"generator_optimizer": code}}
+    torch.save({"state_dict": {}, "config": json.dumps({"model": named})}, tmp_path / "c.ckpt")
     message = str(fails("sample", "--ckpt_path", "c.ckpt", monkeypatch=monkeypatch, where=tmp_path))
-    assert "subprocess.Popen" in message
+    assert code in message
+    assert "--trust" in message
     assert not (tmp_path / "pwned").exists()
 
 
