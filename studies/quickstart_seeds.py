@@ -118,7 +118,7 @@ def main() -> int:
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = pool.map(lambda seed: measure(seed, args.out), range(args.seeds))
         rows = list(track(runs, total=args.seeds, description="seeds"))
-    console = Console()
+    console = Console(width=150)
     show(rows, console)
     failures = verdict(rows)
     record: dict[str, Any] = {"rows": rows, "failures": failures, "torch": torch.__version__, "cpus": os.cpu_count()}
