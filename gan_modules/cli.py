@@ -35,7 +35,7 @@ WANDB_MODES = ("offline", "online", "off")
 _HELP = """\
 Train GANs that stay stable, and see why when they don't.
 
-  gan-modules fit --config configs/quickstart.yaml              train on real digits, 3 minutes on a laptop
+  gan-modules fit --config configs/quickstart.yaml              train on real digits, 2 minutes on a laptop
   gan-modules fit --config configs/quickstart.yaml --model R3GAN        the same with another variant
   gan-modules fit --config ... --ckpt_path last                 continue a run that was stopped
   gan-modules test --ckpt_path runs/quickstart                  FID and modes on the test split
