@@ -67,12 +67,10 @@ class RunSummary(Callback):
 
 
 def _checkpoint(trainer: Trainer) -> Path | None:
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint):
-            path = callback.last_model_path or callback.best_model_path
-            if path:
-                return Path(path)
-    return None
+    """The newest checkpoint: the one that is kept as the last, else the best."""
+    found = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    paths = [Path(path) for c in found for path in (c.last_model_path, c.best_model_path) if path]
+    return next((path for path in paths if path.stem == "last"), paths[0] if paths else None)
 
 
 def _relative(path: Path) -> str:

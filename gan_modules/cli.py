@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -102,6 +103,9 @@ class GameCLI(LightningCLI):
             "--wandb", default="offline", help="Weights & Biases: offline (needs no account), online, or off."
         )
         parser.add_argument(
+            "--threads", type=int | None, default=None, help="CPU threads; 1 is best for small networks. null: all."
+        )
+        parser.add_argument(
             "--trust",
             default="",
             help="Packages, comma-separated, that a checkpoint may import beside the shipped ones.",
@@ -126,6 +130,8 @@ class GameCLI(LightningCLI):
         return Path(self.section.trainer.default_root_dir)
 
     def before_instantiate_classes(self) -> None:
+        if self.section.threads is not None:
+            torch.set_num_threads(self.section.threads)
         self._dump_config()  # as the user gave it: paths below are made the run's
         if self.section.wandb not in WANDB_MODES:
             raise SystemExit(f"--wandb {self.section.wandb}: must be one of {', '.join(WANDB_MODES)}.")
@@ -175,8 +181,11 @@ class GameCLI(LightningCLI):
         given = [*(config.get("callbacks") or []), *callbacks]
         if self.subcommand == "fit":
             given.append(RunConfig(self.config_text))
-            if config["enable_checkpointing"] is not False and not any(isinstance(c, ModelCheckpoint) for c in given):
-                given.append(ModelCheckpoint(self.root / run_directory.LAST.parent, save_last=True, save_top_k=0))
+            keeps_last = any(isinstance(c, ModelCheckpoint) and c.save_last for c in given)
+            if config["enable_checkpointing"] is not False and not keeps_last:
+                # save_last beside a monitored metric is written only where the metric improved
+                last = self.root / run_directory.LAST
+                given.append(ModelCheckpoint(last.parent, filename=last.stem, enable_version_counter=False))
         return self.trainer_class(**{**config, "callbacks": given})
 
     def _loggers(self) -> list[Logger]:
