@@ -5,6 +5,7 @@
 
 from datamodules.base import GANDataModule
 from datamodules.digits import DigitsDataModule
+from datamodules.point import PointDataModule
 from datamodules.ring import RingDataModule
 
-__all__ = ["DigitsDataModule", "GANDataModule", "RingDataModule"]
+__all__ = ["DigitsDataModule", "GANDataModule", "PointDataModule", "RingDataModule"]

@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+import torch.distributed as dist
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gan_modules import strategies
 from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.dynamics import GameJacobian, OptimizerHandle
 from gan_modules.hyperparameters import SavesArguments
 from gan_modules.optimizers import Adam
 from gan_modules.protocols import PLAYER_NAMES
@@ -114,7 +117,9 @@ class GameModule(SavesArguments, LightningModule, ABC):
         """Batches of ``batch_size`` rows that an iteration uses; datamodules and loaders ask for it."""
         return self.rule.draws
 
-    def gradient(self, player: int, batch: GameBatch, *, shared: bool = False) -> None:
+    def gradient(
+        self, player: int, batch: GameBatch, *, shared: bool = False, loss: Callable[[GameBatch], Tensor] | None = None
+    ) -> None:
         if shared:
             self.share(batch)
         parameters = [p for p in self.players[player].parameters() if p.requires_grad]
@@ -122,8 +127,34 @@ class GameModule(SavesArguments, LightningModule, ABC):
             parameter.grad = None
         # a frozen player costs no gradient, and DDP does not wait for it before it averages over processes
         with _frozen(self.players[1 - player]):
-            loss = self.training_loss(player, batch)
-        self.manual_backward(loss, inputs=parameters)
+            value = self.training_loss(player, batch) if loss is None else loss(batch)
+        if self._attached is None:
+            value.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        else:
+            self.manual_backward(value, inputs=parameters)
+        self._note_loss(player, value)
+
+    def jacobian(self, batch: GameBatch) -> GameJacobian:
+        jacobian = GameJacobian(self, batch)
+        for player, loss in enumerate(jacobian.losses):
+            self._note_loss(player, loss)
+        return jacobian
+
+    def all_mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        if self._attached is None or self._attached.world_size == 1:
+            return list(tensors)
+        # each process differentiates its own rows: the mean's gradient is shared out again on the way back
+        return [all_reduce(t, op=dist.ReduceOp.SUM) / self._attached.world_size for t in tensors]  # type: ignore[no-untyped-call]
+
+    @property
+    def _attached(self) -> Trainer | None:
+        """The Trainer, or None for a game that is played without one."""
+        try:
+            return self.trainer
+        except RuntimeError:
+            return None
+
+    def _note_loss(self, player: int, loss: Tensor) -> None:
         self._loss_sums[player] = self._loss_sums[player] + loss.detach()
         self._loss_counts[player] += 1
 
@@ -136,10 +167,10 @@ class GameModule(SavesArguments, LightningModule, ABC):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         iteration = self._iteration = self.trainer.global_step
         draw = self._draw(*_real_and_labels(batch), iteration)
+        optimizers = [_CountedHandle(self, player, h.optimizer) for player, h in enumerate(self._handles())]
         if not self._rule_started:
-            self._rule_state, self._rule_started = self.rule.init(self), True
+            self._rule_state, self._rule_started = self.rule.init(self, optimizers), True
         self._counted = False
-        optimizers = [_PlayerOptimizer(self, player) for player in range(2)]
         self._rule_state = self.rule.step(self, optimizers, draw, self._rule_state)
         if not self._counted:
             raise RuntimeError(f"{self.rule} moved no player: a rule must step at least one optimizer an iteration.")
@@ -152,27 +183,38 @@ class GameModule(SavesArguments, LightningModule, ABC):
             self._check_finite(numbers)
 
     def _draw(self, real: Tensor, labels: Tensor | None, iteration: int) -> Callable[[int], GameBatch]:
-        labels = self.condition(real, labels)
         rows, rest = divmod(len(real), self.draws)
         if rest or not rows:
             raise ValueError(
                 f"A training batch of {len(real)} rows can't be split into the {self.draws} draws of {self.rule}: "
                 f"let the loader yield a multiple of {self.draws} rows (batch_size times {self.draws})."
             )
-        world, rank = self.trainer.world_size, self.trainer.global_rank
 
         def draw(k: int) -> GameBatch:
-            random = RandomRows(self.seed, iteration, k, rank * rows, rows, world * rows, real.device)
             part = slice(k * rows, (k + 1) * rows)
-            return GameBatch(
-                real[part],
-                self.latents(random),
-                random,
-                None if labels is None else labels[part],
-                iteration * self.draws + k,
-            )
+            return self.game_batch(real[part], None if labels is None else labels[part], iteration=iteration, draw=k)
 
         return draw
+
+    def game_batch(
+        self, real: Tensor, labels: Tensor | None = None, *, iteration: int = 0, draw: int | None = None
+    ) -> GameBatch:
+        """What the players' losses are evaluated on, from this process's real rows.
+
+        Args:
+            real: shape (B, *shape), the same number of rows on each process.
+            labels: their classes, shape (B,), or None.
+            iteration: with ``draw`` and the seed it names the random numbers.
+            draw: which of the iteration's batches; None makes a batch for diagnostics, with latents of its own, on
+                which lazy penalties count with their mean.
+        """
+        rows = len(real)
+        world, rank = (1, 0) if self._attached is None else (self._attached.world_size, self._attached.global_rank)
+        random = RandomRows(
+            self.seed, iteration, -2 if draw is None else draw, rank * rows, rows, world * rows, real.device
+        )
+        index = None if draw is None else iteration * self.draws + draw
+        return GameBatch(real, self.latents(random).to(real.dtype), random, self.condition(real, labels), index)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # the one place where gradients are unscaled under AMP, and whole
@@ -196,6 +238,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
             configured.append({"optimizer": made})
             if scheduler is not None:
                 configured[-1]["lr_scheduler"] = scheduler(made)
+        self.rule.check([entry["optimizer"] for entry in configured])
         return configured
 
     def _handles(self) -> Sequence[LightningOptimizer]:
@@ -282,22 +325,31 @@ class GameModule(SavesArguments, LightningModule, ABC):
             self._check_finite(self._take_record())
 
 
-class _PlayerOptimizer:
+class _CountedHandle(OptimizerHandle):
     """Moves a player. The iteration's first step is the one that Lightning counts, so that global_step = iterations."""
 
-    def __init__(self, module: GameModule, player: int) -> None:
-        self._module = module
-        self._player = player
+    game: GameModule
 
-    def step(self) -> None:
-        module = self._module
-        handle = module._handles()[self._player]
+    @property
+    def gradient(self) -> Tensor:
+        return super().gradient
+
+    @gradient.setter
+    def gradient(self, value: Tensor) -> None:
+        if self.game.trainer.precision == "16-mixed":
+            raise ValueError(
+                f"{self.game.rule} computes gradients of its own, which precision='16-mixed' would unscale: use "
+                "'bf16-mixed' or '32-true'."
+            )
+        OptimizerHandle.gradient.fset(self, value)  # type: ignore[attr-defined]
+
+    def _apply(self) -> None:
+        module = self.game
         if module._counted:
-            module.trainer.strategy.optimizer_step(handle.optimizer, closure=_nothing)
+            module.trainer.strategy.optimizer_step(self.optimizer, closure=_nothing)
         else:
-            handle.step()
+            module._handles()[self.player].step()
             module._counted = True
-        module.project(self._player)
 
 
 @contextmanager

@@ -59,11 +59,12 @@ class GameBatch:
         z: latents, shape (B, latent_dim).
         random: named random rows (mixing weights, noise, augmentation) that any loss or penalty may ask for.
         labels: class of each real row, shape (B,), or None. Fakes of the batch carry the same labels.
-        index: number of draws before this one in the run; lazy penalties count by it.
+        index: number of draws before this one in the run, by which lazy penalties count; None stands for the mean
+            over draws, which is what a diagnostic wants.
     """
 
     real: Tensor
     z: Tensor
     random: RandomRows
     labels: Tensor | None = None
-    index: int = 0
+    index: int | None = 0

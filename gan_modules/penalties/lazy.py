@@ -32,11 +32,11 @@ class LazyPenalty(Penalty):
         return self.penalty.name
 
     def _due(self, batch: GameBatch) -> bool:
-        return batch.index % self.every == 0
+        return batch.index is None or batch.index % self.every == 0
 
     def gradient_at(self, batch: GameBatch) -> frozenset[str]:
         return self.penalty.gradient_at(batch) if self._due(batch) else frozenset()
 
     def __call__(self, d: DiscriminatorPass) -> Tensor | None:
         value = self.penalty(d) if self._due(d.batch) else None
-        return None if value is None else self.every * value
+        return None if value is None else value if d.batch.index is None else self.every * value

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback
+from recipes import VARIANTS, quiet_trainer
 from torch.utils.data import DataLoader
 
 import gan_modules
-from gan_modules import GANModule
 from gan_modules.batch import GameBatch, RandomRows
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
-
-_EXPORTED = [getattr(gan_modules, name) for name in gan_modules.__all__]
-VARIANTS = [
-    item for item in _EXPORTED if isinstance(item, type) and issubclass(item, GANModule) and item is not GANModule
-]
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +20,10 @@ def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda cls: cls.__name__)
+@pytest.fixture(params=[name for name in VARIANTS if name != "GANModule"])
 def variant(request):
     """Every exported GAN with a loss of its own."""
-    return request.param
+    return getattr(gan_modules, request.param)
 
 
 @pytest.fixture
@@ -55,8 +52,8 @@ def game_batch(random_rows):
 def tiny():
     """A function (variant, ...) -> that GAN between two MLPs of width 8 on samples of shape (2,)."""
 
-    def build(cls, *, num_classes=None, shape=(2,), seed=0, **kwargs):
-        torch.manual_seed(seed)
+    def build(cls, *, num_classes=None, shape=(2,), **kwargs):
+        torch.manual_seed(0)
         generator = MLPGenerator(shape, latent_dim=3, width=8, depth=2, num_classes=num_classes)
         discriminator = MLPDiscriminator(shape, width=8, depth=2, num_classes=num_classes)
         return cls(generator, discriminator, num_classes=num_classes, **kwargs)
@@ -75,19 +72,30 @@ def alone():
     return build
 
 
+class _After(Callback):
+    def __init__(self, function):
+        self.function = function
+
+    def on_train_batch_end(self, trainer, *_):
+        self.function(trainer)
+
+
 @pytest.fixture
 def fit(tmp_path):
-    """A function (module, iterations or batches) -> the Trainer after a run of that many iterations."""
+    """A function (module, iterations or batches) -> the Trainer after a run of them, ``after(trainer)`` each."""
 
-    def run(module, batches=3, *, ckpt_path=None, **kwargs):
+    def run(module, batches=3, *, after=None, ckpt_path=None, **kwargs):
         if isinstance(batches, int):
             numbers = torch.Generator().manual_seed(1)
             batches = [torch.randn(4 * module.draws, 2, generator=numbers) for _ in range(batches)]
-        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-        quiet |= {"accelerator": "cpu", "default_root_dir": tmp_path, "max_epochs": 1, "log_every_n_steps": 50}
-        trainer = Trainer(**(quiet | kwargs))
-        # batches come as they are: the module is what cuts them into draws
-        trainer.fit(module, DataLoader(batches, batch_size=None), ckpt_path=ckpt_path)
+        defaults = {"default_root_dir": tmp_path, "max_epochs": 1, "max_steps": -1, "log_every_n_steps": 50}
+        callbacks = [] if after is None else [_After(after)]
+        trainer = quiet_trainer(**(defaults | kwargs), callbacks=callbacks)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You defined a `validation_step` but have no `val_dataloader`")
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.")
+            # batches come as they are: the module is what cuts them into draws
+            trainer.fit(module, DataLoader(batches, batch_size=None), ckpt_path=ckpt_path)
         return trainer
 
     return run

@@ -1,4 +1,4 @@
-"""Randomness is a pure function of its key, and ranks hold the rows of one process."""
+"""Random numbers that are a function of where they are needed, and the batch that carries them."""
 
 from __future__ import annotations
 
@@ -7,42 +7,94 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gan_modules.batch import RandomRows, key
+from gan_modules.batch import GameBatch, key
 
-ROWS = RandomRows(seed=1, iteration=2, draw=3, start=0, rows=8, total=8, device=torch.device("cpu"))
-DRAWS = [
-    lambda r: r.normal("z", (3,)),
-    lambda r: r.uniform("mix"),
-    lambda r: r.integers("label", 5),
-]
-
-
-@pytest.mark.parametrize("draw", DRAWS)
-def test_pure_and_sliced_by_rank(draw: object) -> None:
-    before = torch.random.get_rng_state()
-    whole = draw(ROWS)  # type: ignore[operator]
-    assert torch.equal(whole, draw(ROWS))  # type: ignore[operator]
-    halves = [draw(replace(ROWS, start=start, rows=4)) for start in (0, 4)]  # type: ignore[operator]
-    assert torch.equal(torch.cat(halves), whole)
-    for other in (replace(ROWS, seed=2), replace(ROWS, iteration=0), replace(ROWS, draw=0)):
-        assert not torch.equal(draw(other), whole)  # type: ignore[operator]
-    assert torch.equal(torch.random.get_rng_state(), before)
+DRAWS = {
+    "normal": lambda rows, name="x": rows.normal(name, (3,)),
+    "uniform": lambda rows, name="x": rows.uniform(name, (2, 2)),
+    "integers": lambda rows, name="x": rows.integers(name, 1000),
+}
+every_kind = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
 
 
-def test_names_are_independent_streams() -> None:
-    assert not torch.equal(ROWS.normal("a"), ROWS.normal("b"))
+@every_kind
+def test_asking_twice_gives_the_same_numbers(draw, random_rows):
+    rows = random_rows(9, seed=3, iteration=4, draw=1)
+    first = draw(rows)
+    draw(rows, "another")
+    torch.manual_seed(99)
+    assert torch.equal(draw(rows), first)
+    assert torch.equal(draw(random_rows(9, seed=3, iteration=4, draw=1)), first)
 
 
-def test_distributions() -> None:
-    rows = replace(ROWS, rows=20_000, total=20_000)
-    z, u, k = rows.normal("z"), rows.uniform("u"), rows.integers("k", 3)
-    assert abs(float(z.mean())) < 0.03
-    assert float(z.std()) == pytest.approx(1, abs=0.03)
-    assert 0 <= float(u.min()) < float(u.max()) < 1
-    assert float(u.mean()) == pytest.approx(0.5, abs=0.01)
-    assert k.unique().tolist() == [0, 1, 2]
+@every_kind
+def test_every_part_of_the_key_counts(draw, random_rows):
+    rows = random_rows(50, seed=1, iteration=2, draw=3)
+    others = [replace(rows, seed=2), replace(rows, iteration=1), replace(rows, draw=1), replace(rows, iteration=23)]
+    values = [draw(rows), draw(rows, "y"), *map(draw, others)]
+    for i, a in enumerate(values):
+        assert not any(torch.equal(a, b) for b in values[:i])
 
 
-def test_keys_do_not_run_together() -> None:
-    assert key(1, 23) != key(12, 3)
-    assert 0 <= key("x") < 2**63
+@every_kind
+def test_processes_share_what_one_would_have_drawn(draw, random_rows):
+    whole = draw(random_rows(12, seed=5, iteration=6))
+    shares = [draw(random_rows(12, seed=5, iteration=6, start=4 * rank, rows=4)) for rank in range(3)]
+    assert torch.equal(torch.cat(shares), whole)
+
+
+@every_kind
+def test_global_generator_is_neither_read_nor_moved(draw, random_rows):
+    state = torch.get_rng_state()
+    draw(random_rows())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_distributions(random_rows):
+    n = 40_000
+    rows = random_rows(n)
+    tolerance = 4 / n**0.5  # four standard errors of a mean of unit variance
+    z = rows.normal("a", (2,)).double()
+    assert z.shape == (n, 2)
+    assert z.mean(0).abs().max() < tolerance
+    assert (z.square().mean(0) - 1).abs().max() < 2**0.5 * tolerance
+    assert abs((z[:, 0] * z[:, 1]).mean()) < tolerance
+    u = rows.uniform("b").double()
+    assert u.shape == (n,)
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert abs(u.mean() - 0.5) < tolerance * 12**-0.5
+    assert abs(u.var() - 1 / 12) < tolerance * 180**-0.5
+    k = rows.integers("c", 7)
+    assert k.shape == (n,)
+    assert k.dtype == torch.int64
+    assert ((k.bincount(minlength=7) / n - 1 / 7).abs() < tolerance * (6 / 49) ** 0.5).all()
+    assert len(k.bincount()) == 7
+
+
+def test_consecutive_iterations_are_uncorrelated(random_rows):
+    n = 40_000
+    a, b = (random_rows(n, iteration=i).normal("z").double() for i in (0, 1))
+    assert abs((a * b).mean()) < 4 / n**0.5
+
+
+@pytest.mark.parametrize("parts", [(0,), (-1, 5), (2**40, "name"), (0, 0, 0, "z")])
+def test_keys_are_seeds_that_torch_takes(parts):
+    value = key(*parts)
+    assert 0 <= value < 2**63
+    assert value == key(*parts)
+    torch.Generator().manual_seed(value)
+
+
+def test_keys_do_not_run_together():
+    keys = [key(a, b, name) for a in range(20) for b in range(20) for name in ("x", "y", "1")]
+    assert len(set(keys)) == len(keys)
+    assert key(1, 11) != key(11, 1) != key(111)
+
+
+def test_batches_are_compared_by_identity(game_batch):
+    # a training path may keep work for *this* batch, so equal contents must not do
+    real = torch.zeros(2, 2)
+    batch = game_batch(real)
+    assert batch == batch
+    assert batch != GameBatch(batch.real, batch.z, batch.random)

@@ -1,0 +1,95 @@
+"""Arnoldi's method: leading eigenvalues of a linear map known by its products, each with its residual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_modules.batch import key
+
+#: the most vectors that are kept: 40 give the leading five eigenvalues of a GAN's Jacobian to the last digits
+MAX_VECTORS = 40
+
+
+@dataclass(frozen=True)
+class Ritz:
+    """Approximate eigenvalues of a map, largest modulus first.
+
+    Attributes:
+        values: shape (m,), complex128.
+        residuals: ||A y - value y|| for each value's unit vector y, shape (m,), float64: the value is an eigenvalue of
+            a map that far from A.
+        products: applications of the map.
+        basis: orthonormal rows, shape (m, n).
+        coordinates: each value's vector in the basis, shape (m, m), columns.
+    """
+
+    values: Tensor
+    residuals: Tensor
+    products: int
+    basis: Tensor
+    coordinates: Tensor
+
+    def converged(self, tolerance: float) -> Tensor:
+        """Which values have a residual of at most ``tolerance`` times the largest modulus: shape (m,), bool."""
+        return self.residuals <= tolerance * self.values.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+
+    def vector(self, index: int) -> Tensor:
+        """The unit vector of a value, shape (n,), complex."""
+        y = self.coordinates[:, index].to(self.basis.device)
+        return torch.complex(self._combined(y.real), self._combined(y.imag))
+
+    def _combined(self, weights: Tensor) -> Tensor:
+        return weights.to(self.basis.dtype) @ self.basis
+
+
+def arnoldi(apply: Callable[[Tensor], Tensor], like: Tensor, vectors: int = MAX_VECTORS, *, seed: int = 0) -> Ritz:
+    """Ritz values of ``apply`` from a Krylov space, orthogonalised twice.
+
+    Memory is ``vectors`` times that of ``like``, on its device.
+
+    Args:
+        apply: a real linear map on vectors of shape (n,).
+        like: any vector of that shape, for its type and device.
+        vectors: dimension of the Krylov space, and products; fewer where the space is invariant before.
+        seed: of the starting vector, which is drawn from a private generator, on every process the same.
+
+    Raises:
+        ValueError: fewer than one vector.
+        FloatingPointError: a product that is not finite.
+    """
+    if vectors < 1:
+        raise ValueError(f"arnoldi(vectors={vectors}): at least 1 vector.")
+    m = min(vectors, len(like))
+    generator = torch.Generator().manual_seed(key("arnoldi", seed))
+    start = torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
+    basis = like.new_zeros(m, len(like))
+    basis[0] = start / start.norm()
+    hessenberg = torch.zeros(m + 1, m, dtype=torch.float64)
+    used = m
+    for j in range(m):
+        image = apply(basis[j])
+        if not image.isfinite().all():
+            raise FloatingPointError("A product with the game's Jacobian is not finite: the game is past its numbers.")
+        size = float(image.norm())
+        for _ in range(2):  # the second pass restores the orthogonality that rounding took from the first
+            overlap = basis[: j + 1] @ image
+            image = image - overlap @ basis[: j + 1]
+            hessenberg[: j + 1, j] += overlap.double().cpu()
+        rest = float(image.norm())
+        hessenberg[j + 1, j] = rest
+        if rest <= 10 * torch.finfo(like.dtype).eps * size:  # an invariant space: its eigenvalues are exact
+            hessenberg[j + 1, j] = 0.0
+            used = j + 1
+            break
+        if j + 1 < m:
+            basis[j + 1] = image / rest
+    last = hessenberg[used, used - 1]
+    values, coordinates = torch.linalg.eig(hessenberg[:used, :used])
+    order = values.abs().argsort(descending=True)
+    values, coordinates = values[order], coordinates[:, order]
+    residuals = last * coordinates[-1].abs() / torch.linalg.vector_norm(coordinates, dim=0)
+    return Ritz(values, residuals, used, basis[:used], coordinates)

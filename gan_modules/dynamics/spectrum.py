@@ -1,0 +1,53 @@
+"""Leading eigenvalues of a game's Jacobian."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gan_modules.batch import GameBatch
+from gan_modules.dynamics.arnoldi import MAX_VECTORS, Ritz, arnoldi
+from gan_modules.dynamics.jacobian import GameJacobian
+from gan_modules.dynamics.matrix_jacobian import times
+from gan_modules.protocols import Game, Jacobian
+
+
+def spectrum(game: Game | Jacobian, batch: GameBatch | None = None, k: int = 5, *, vectors: int = MAX_VECTORS) -> Ritz:
+    """The ``k`` eigenvalues of J = dv/dx of largest modulus, in units of the inverse learning rate.
+
+    An eigenvalue l of J is a motion exp(l t) of simultaneous gradient descent with a small rate, t = rate x iterations:
+    it grows where Re l > 0 and turns where Im l is not 0.
+
+    Args:
+        game: a game, or a Jacobian of one.
+        batch: data and randomness of the losses; with a game only.
+        k: how many.
+        vectors: products with J, each about two gradients, and vectors of the parameters' size that are held.
+
+    Returns:
+        Values with residuals; fewer than ``k`` in a game of fewer parameters.
+    """
+    jacobian = as_jacobian(game, batch)
+    found = arnoldi(lambda w: times(jacobian, w), torch.cat(jacobian.field), vectors)
+    return Ritz(found.values[:k], found.residuals[:k], found.products, found.basis, found.coordinates[:, :k])
+
+
+def as_jacobian(game: Game | Jacobian, batch: GameBatch | None) -> Jacobian:
+    """The Jacobian itself, or that of the game on the batch.
+
+    Raises:
+        TypeError: neither a game with two players nor a Jacobian, or a game without a batch.
+    """
+    if not isinstance(game, Game) and isinstance(game, Jacobian):
+        return game
+    if not isinstance(game, Game) or len(game.players) != 2:
+        raise TypeError(f"{type(game).__name__} is no game: it needs two players and player_loss (see protocols.Game).")
+    if batch is None:
+        raise TypeError(f"The losses of {type(game).__name__} need a batch: pass batch=..., see GameModule.game_batch.")
+    return GameJacobian(game, batch)
+
+
+def converged_tolerance(dtype: torch.dtype) -> float:
+    """The relative residual at which a Ritz value counts as found, in arithmetic of that type."""
+    return math.sqrt(torch.finfo(dtype).eps)

@@ -1,0 +1,194 @@
+"""A GAN in training: its average, its constraint, its conditions, and what is found before the first iteration."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from recipes import VARIANTS, make, quiet_trainer, ring
+from torch import nn
+from torch.testing import assert_close
+
+from gan_modules import NSGAN, WGAN, GANModule
+from gan_modules.losses import Hinge
+from gan_modules.networks import DCGANGenerator, MLPDiscriminator, MLPGenerator
+from gan_modules.penalties import R1, R2, LazyPenalty, WeightClipping
+from gan_modules.rules import Alternating, Simultaneous
+
+# --- the average ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize("rule", [Simultaneous(), Alternating(3)], ids=repr)
+def test_average_follows_its_recursion_once_an_iteration(decay, rule, tiny, fit, snapshot):
+    fast = partial(torch.optim.SGD, lr=0.5)
+    module = tiny(NSGAN, ema_decay=decay, rule=rule, generator_optimizer=fast)
+    expected = [snapshot(module.generator)]
+
+    def compare(trainer):
+        t = trainer.global_step
+        # the warm-up that keeps the random initial generator out of the average
+        a = min(decay, (1 + t) / (10 + t))
+        expected.append(a * expected[-1] + (1 - a) * snapshot(module.generator))
+        assert_close(snapshot(module.generator_ema), expected[-1])
+
+    fit(module, 12, after=compare)
+    assert len(expected) == 13
+    assert (expected[-1] - expected[0]).norm() > 1e-3
+    if decay == 0:
+        assert torch.equal(snapshot(module.generator_ema), snapshot(module.generator))
+
+
+def test_average_has_the_generators_current_statistics(fit):
+    generator = DCGANGenerator((1, 8, 8), latent_dim=3, width=4)
+    module = NSGAN(generator, MLPDiscriminator((1, 8, 8), width=4))
+    fit(module, list(torch.randn(3, 4, 1, 8, 8)))
+    for own, kept in zip(generator.buffers(), module.generator_ema.buffers(), strict=True):
+        assert torch.equal(own, kept)
+    assert all(counter == 3 for name, counter in generator.named_buffers() if name.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
+def test_decay_outside_its_range_is_named(decay, tiny):
+    with pytest.raises(ValueError, match=f"ema_decay={decay}"):
+        tiny(NSGAN, ema_decay=decay)
+
+
+# --- the constraint -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [Simultaneous(), Alternating(2)], ids=repr)
+def test_critic_stays_in_its_box_and_the_generator_does_not(rule, tiny, fit, snapshot):
+    ends = []
+    module = tiny(WGAN, clip=0.02, rule=rule)
+    fit(module, 3, after=lambda _: ends.append(snapshot(module.discriminator).abs().max()))
+    assert_close(torch.stack(ends), torch.full((3,), 0.02))
+    assert snapshot(module.generator).abs().max() > 0.1
+
+
+def test_constraint_is_imposed_before_the_generator_moves(tiny, fit):
+    seen = []
+    module = tiny(GANModule, loss=Hinge(), constraint=WeightClipping(0.02))
+    module.discriminator.register_forward_pre_hook(lambda d, _: seen.append(d.head.linear.weight.abs().max()))
+    fit(module, 1)
+    # check, the critic's forward on the initial weights, the generator's on the clipped ones
+    assert seen[0] == seen[1] > 0.02
+    assert seen[-1].item() == pytest.approx(0.02)
+
+
+# --- conditions -----------------------------------------------------------------------------------------------------
+
+
+def labelled(n, classes, rows=4):
+    numbers = torch.Generator().manual_seed(3)
+    return [
+        (torch.randn(rows, 2, generator=numbers), torch.randint(classes, (rows,), generator=numbers)) for _ in range(n)
+    ]
+
+
+def test_labels_condition_both_players(variant, tiny, fit, snapshot):
+    ends = []
+    for shift in (0, 1):
+        module = tiny(variant, num_classes=3, rule=Alternating(2))
+        fit(module, [(real, (labels + shift) % 3) for real, labels in labelled(3, 3, rows=8)])
+        ends.append([snapshot(player) for player in module.players])
+    assert not any(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_labels_stay_with_their_rows(tiny, fit):
+    seen = []
+
+    class Recorder(Simultaneous):
+        draws = 2
+
+        def step(self, game, optimizers, draw, state):
+            seen.extend((draw(k).real, draw(k).labels) for k in range(2))
+            return super().step(game, optimizers, draw, state)
+
+    data = labelled(2, 3)
+    fit(tiny(NSGAN, num_classes=3, rule=Recorder()), data)
+    assert torch.equal(torch.cat([real for real, _ in seen]), torch.cat([real for real, _ in data]))
+    assert torch.equal(torch.cat([labels for _, labels in seen]), torch.cat([labels for _, labels in data]))
+
+
+def test_unconditional_gan_ignores_labels(tiny, fit, snapshot):
+    data = labelled(3, 3)
+    modules = [tiny(NSGAN) for _ in range(3)]
+    fit(modules[0], data)
+    fit(modules[1], [real for real, _ in data])
+    fit(modules[2], [(real,) for real, _ in data])
+    assert torch.equal(snapshot(modules[0]), snapshot(modules[1]))
+    assert torch.equal(snapshot(modules[0]), snapshot(modules[2]))
+
+
+def test_conditional_gan_without_labels_is_an_error(tiny, fit):
+    with pytest.raises(ValueError, match=r"num_classes=3 needs .*labels"):
+        fit(tiny(NSGAN, num_classes=3), 1)
+
+
+# --- found before the first iteration -------------------------------------------------------------------------------
+
+
+def test_data_of_another_shape_than_the_generators_is_named(tiny, fit):
+    module = tiny(NSGAN, shape=(3,))
+    with pytest.raises(ValueError, match=r"data have shape \(2,\).*MLPGenerator makes shape \(3,\)"):
+        fit(module, 1)
+
+
+def test_datamodule_of_another_shape_is_named_before_it_is_read(tiny):
+    module, data = tiny(NSGAN, shape=(3,)), ring()
+    data.train_dataloader = lambda: pytest.fail("read")
+    with pytest.raises(ValueError, match=r"data have shape \(2,\).*MLPGenerator makes shape \(3,\)"):
+        quiet_trainer().fit(module, data)
+
+
+def test_networks_that_do_not_fit_are_both_named(fit):
+    module = NSGAN(MLPGenerator((3,), width=4), MLPDiscriminator((2,), width=4))
+    with pytest.raises(ValueError, match=r"MLPGenerator makes samples of shape \(3,\).*MLPDiscriminator fails"):
+        fit(module, 1)
+
+
+# --- precision ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("bf16-mixed", torch.float32), ("bf16-true", torch.bfloat16), ("64-true", torch.float64)],
+    ids=str,
+)
+def test_trains_at_any_precision(variant, precision, dtype, tiny, fit, snapshot):
+    module = tiny(variant)
+    start = snapshot(module).to(dtype)
+    fit(module, 2, precision=precision)
+    assert next(module.parameters()).dtype == dtype
+    end = snapshot(module)
+    assert torch.isfinite(end).all()
+    assert not torch.equal(end, start)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_trains_on_two_gpus_in_bf16(name):
+    quiet_trainer(accelerator="gpu", devices=2, strategy="ddp_spawn", precision="bf16-mixed").fit(make(name), ring())
+
+
+# --- any parts ------------------------------------------------------------------------------------------------------
+
+
+def test_lazy_penalty_is_due_by_the_draw_over_the_whole_run(tiny, fit):
+    class Counted(R1):
+        def __call__(self, d):
+            due.append(d.batch.index)
+            return super().__call__(d)
+
+    due = []
+    fit(tiny(NSGAN, penalties=(LazyPenalty(Counted(), every=4), R2()), rule=Alternating(3)), 4)
+    assert due == [0, 4, 8]
+
+
+def test_any_pair_of_modules_serves(fit):
+    module = NSGAN(nn.Linear(4, 2), nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), latent_dim=4)
+    assert fit(module, 2).global_step == 2
+    assert module.sample(3).shape == (3, 2)
