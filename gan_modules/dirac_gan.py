@@ -47,10 +47,11 @@ class DiracDiscriminator(nn.Module):
 
 
 def normal_nodes(n: int) -> Tensor:
-    """Equally likely values at the quantiles of a normal distribution, symmetric, of variance 1 exactly: (n,), n >= 2."""
+    """Equally likely values at quantiles of a normal distribution, symmetric, of variance 1 exactly: (n,), n >= 2."""
     levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     nodes = torch.special.erfinv(2 * levels - 1)
-    return nodes / nodes.square().mean().sqrt()
+    scaled: Tensor = nodes / nodes.square().mean().sqrt()
+    return scaled
 
 
 class DiracGAN(ClosedForms, GANModule):
@@ -97,8 +98,8 @@ class DiracGAN(ClosedForms, GANModule):
     def batch(self, index: int | None = 0) -> GameBatch:
         """The data: one point at 0, with every pair of noises where there is noise."""
         values = normal_nodes(NOISE_VALUES) if self.instance_noise else torch.zeros(1, dtype=torch.float64)
-        real, z = torch.cartesian_prod(values, values).view(-1, 2).to(self.device).split(1, dim=1)
-        rows = len(z)
+        pairs = torch.cartesian_prod(values, values).view(-1, 2).to(self.device)
+        real, z, rows = pairs[:, :1], pairs[:, 1:], len(pairs)
         random = RandomRows(self.seed, 0, 0, 0, rows, rows, z.device)
         return GameBatch(self.instance_noise * real, z, random, index=index)
 

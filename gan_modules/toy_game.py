@@ -32,7 +32,8 @@ class ClosedForms(ABC):
 
     def exponents(self) -> Tensor:
         """Eigenvalues of that Jacobian, shape (n,), complex."""
-        return torch.linalg.eigvals(self.closed_form_jacobian().matrix)
+        values: Tensor = torch.linalg.eigvals(self.closed_form_jacobian().matrix)
+        return values
 
     def stability_limit(self, rule: UpdateRule) -> float:
         """The learning rate of gradient descent up to which the rule is stable; 0 where it never is.
@@ -109,4 +110,5 @@ class ToyGame(ClosedForms, GameModule):
 def unit_start(n: int, seed: int) -> Tensor:
     """A random unit vector, from a private generator."""
     start = torch.randn(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return start / start.norm()
+    unit: Tensor = start / start.norm()
+    return unit
