@@ -371,6 +371,8 @@ def _nothing() -> None:
 def _real_and_labels(batch: Any) -> tuple[Tensor, Tensor | None]:
     if isinstance(batch, Tensor):
         return batch, None
-    if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2 and all(isinstance(b, Tensor) for b in batch):
-        return batch[0], batch[1] if len(batch) == 2 else None
+    if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2 and isinstance(batch[0], Tensor):
+        labels = batch[1] if len(batch) == 2 else None
+        if labels is None or isinstance(labels, Tensor):
+            return batch[0], labels
     raise TypeError(f"A training batch is `real` or `(real, labels)`, tensors; got {type(batch).__name__}.")
