@@ -67,6 +67,7 @@ class DiracGAN(ClosedForms, GANModule):
             a batch is all pairs of NOISE_VALUES equally likely values each.
         theta: where the generator starts.
         psi: where the discriminator starts.
+        ema_decay: of the averaged generator; 0, for samples of the generator itself, is what a toy is watched by.
         kwargs: arguments of GANModule.
     """
 
@@ -77,6 +78,7 @@ class DiracGAN(ClosedForms, GANModule):
         instance_noise: float = 0.0,
         theta: float = 1.0,
         psi: float = 0.0,
+        ema_decay: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if not instance_noise >= 0:
@@ -86,7 +88,8 @@ class DiracGAN(ClosedForms, GANModule):
             DiracDiscriminator(psi),
             loss=Minimax() if loss is None else loss,
             penalties=penalties,
-            **{"ema_decay": 0.0, **kwargs},
+            ema_decay=ema_decay,
+            **kwargs,
         )
         self.instance_noise = instance_noise
 
