@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
 from rich.table import Table
 
@@ -68,8 +67,8 @@ class RunSummary(Callback):
 
 def _checkpoint(trainer: Trainer) -> Path | None:
     """The newest checkpoint: the one that is kept as the last, else the best."""
-    found = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-    paths = [Path(path) for c in found for path in (c.last_model_path, c.best_model_path) if path]
+    names = ("last_model_path", "best_model_path")
+    paths = [Path(path) for c in trainer.checkpoint_callbacks for name in names if (path := getattr(c, name, ""))]
     return next((path for path in paths if path.stem == "last"), paths[0] if paths else None)
 
 

@@ -38,12 +38,12 @@ class SampleGrid(Callback):
         self.path: Path | None = None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         picture = self._picture(trainer, pl_module)
         if picture is None:
             return
-        name = f"{trainer.global_step:06d}" if trainer.state.fn == "fit" else str(trainer.state.fn)
+        name = f"{trainer.global_step:06d}" if trainer.state.fn == "fit" else str(trainer.state.fn.value)  # type: ignore[union-attr]
         self.path = Path(trainer.default_root_dir, "samples", f"{name}.png")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(self.path)

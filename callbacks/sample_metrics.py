@@ -130,7 +130,9 @@ class SampleMetrics(Callback):
             for batch in samples:
                 reference.modes.update(reference.assign(batch), real=False)
             values |= {name: float(value) for name, value in reference.modes.compute().items()}
-        constants = {"fid_floor": reference.floor, "fid_untrained": self._fid_untrained}
+        constants = {"fid_floor": reference.floor}
+        if reference is self._references.get("val"):
+            constants["fid_untrained"] = self._fid_untrained  # it was measured against that split
         return values | {name: value for name, value in constants.items() if value is not None}
 
     def state_dict(self) -> dict[str, Any]:

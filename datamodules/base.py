@@ -35,7 +35,7 @@ class GANDataModule(LightningDataModule, ABC):
     Args:
         batch_size: rows of one draw, summed over processes.
         whitening: None leaves the data as it is; a fitted one is used without fitting it again.
-        seed: of the order of training samples.
+        seed: of the order of training samples; 0 if None, and under the command line `--seed_everything`.
         epoch_iterations: training steps that count as an epoch; about one pass over the data where None.
         eval_batch_size: rows of an evaluation batch on one process.
 
@@ -50,7 +50,7 @@ class GANDataModule(LightningDataModule, ABC):
         *,
         batch_size: int,
         whitening: Whitening | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         epoch_iterations: int | None = None,
         eval_batch_size: int = 256,
     ) -> None:
@@ -61,7 +61,7 @@ class GANDataModule(LightningDataModule, ABC):
             self.save_hyperparameters(logger=False)
         require_positive(batch_size=batch_size, eval_batch_size=eval_batch_size, epoch_iterations=epoch_iterations)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.seed, self.epoch_iterations = seed, epoch_iterations
+        self.seed, self.epoch_iterations = 0 if seed is None else seed, epoch_iterations
         self.whitening: Whitening = Identity() if whitening is None else whitening
         self._splits: dict[Split, Batch] = {}
         self._stream: TrainingStream | None = None

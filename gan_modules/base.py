@@ -14,11 +14,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gan_modules import strategies
-from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.batch import GameBatch, RandomRows, key
 from gan_modules.dynamics import GameJacobian, OptimizerHandle
 from gan_modules.hyperparameters import SavesArguments
 from gan_modules.optimizers import Adam
@@ -50,7 +51,8 @@ class GameModule(SavesArguments, LightningModule, ABC):
         generator_scheduler: makes a learning-rate schedule, stepped once an iteration, from the optimizer.
         discriminator_scheduler: the same for the discriminator.
         gradient_clip_norm: largest norm of a player's gradient, or None.
-        seed: keys every random number of training and the default samples.
+        seed: keys every random number of training and the default samples; 0 if None, and under the command line
+            ``--seed_everything``.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
         generator_scheduler: SchedulerCallable | None = None,
         discriminator_scheduler: SchedulerCallable | None = None,
         gradient_clip_norm: float | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self._save_arguments()
@@ -70,12 +72,13 @@ class GameModule(SavesArguments, LightningModule, ABC):
             raise ValueError(f"gradient_clip_norm={gradient_clip_norm}: must be positive, or None not to clip.")
         self.automatic_optimization = False
         self.rule = rule if rule is not None else Alternating()
-        self.seed = seed
+        self.seed = 0 if seed is None else seed
         self.gradient_clip_norm = gradient_clip_norm
         self._optimizer_makers = (generator_optimizer, discriminator_optimizer)
         self._scheduler_makers = (generator_scheduler, discriminator_scheduler)
         self._rule_state: Any = None
         self._rule_started = False
+        self._has_dropout = False
         self._counted = False
         self._iteration = 0
         self._reset_record()
@@ -171,7 +174,8 @@ class GameModule(SavesArguments, LightningModule, ABC):
         if not self._rule_started:
             self._rule_state, self._rule_started = self.rule.init(self, optimizers), True
         self._counted = False
-        self._rule_state = self.rule.step(self, optimizers, draw, self._rule_state)
+        with self._layers_of_chance(iteration):
+            self._rule_state = self.rule.step(self, optimizers, draw, self._rule_state)
         if not self._counted:
             raise RuntimeError(f"{self.rule} moved no player: a rule must step at least one optimizer an iteration.")
         for scheduler in self._schedulers():
@@ -279,6 +283,11 @@ class GameModule(SavesArguments, LightningModule, ABC):
         if bad:
             self._stop_non_finite(", ".join(bad))
 
+    def _refuse_non_finite_parameters(self) -> None:
+        bad = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
+        if bad:
+            self._stop_non_finite(f"{len(bad)} parameters are not finite, the first is {bad[0]}")
+
     def _stop_non_finite(self, what: str) -> None:
         raise NonFiniteError(
             f"Training stopped at iteration {self.trainer.global_step}: {what}. Checkpoints written before hold finite "
@@ -290,9 +299,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to write parameters that aren't finite, so that the last good checkpoint stays."""
         strategies.average_buffers(self)
-        bad = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
-        if bad:
-            self._stop_non_finite(f"{len(bad)} parameters are not finite, the first is {bad[0]}")
+        self._refuse_non_finite_parameters()
         checkpoint["injected"] = self._injected
         if self._rule_started:
             checkpoint["rule_state"] = self._rule_state
@@ -310,6 +317,20 @@ class GameModule(SavesArguments, LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         strategies.prepare(self.trainer)
+        # a checkpoint is loaded next, which must find the precision it was written in
+        self.trainer.strategy.precision_plugin.convert_module(self)
+        self._has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for p in self.players for m in p.modules())
+
+    @contextmanager
+    def _layers_of_chance(self, iteration: int) -> Iterator[None]:
+        """Dropout draws from the global generators: give it numbers of its own, by iteration, and put them back."""
+        if not self._has_dropout:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(key(self.seed, iteration, "dropout", self.trainer.global_rank))
+            yield
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing of its own: it exists so that validation runs, and metric callbacks read the batch."""
@@ -319,6 +340,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
 
     def on_validation_start(self) -> None:
         strategies.average_buffers(self)
+        self._refuse_non_finite_parameters()
 
     def on_train_end(self) -> None:
         if any(self._loss_counts):

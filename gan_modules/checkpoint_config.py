@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import pickle
 import re
@@ -53,8 +54,8 @@ def read_config(path: str | Path, trusted: Sequence[str] = ()) -> dict[str, Any]
             "objects it was built with: MODEL.load_from_checkpoint(path, generator=..., discriminator=...)."
         )
     config: dict[str, Any] = yaml.safe_load(text)
-    allowed = tuple(f"{module}." for module in (*REGISTERED, *trusted) if module)
-    refused = sorted({name for name in _imports(config) if not name.startswith(allowed)})
+    words = tuple(f"{module}." for module in trusted if module)
+    refused = sorted({name for name in _imports(config) if not name.startswith(words) and not _registered(name)})
     if refused:
         packages = ",".join(sorted({name.partition(".")[0] for name in refused}))
         raise ValueError(
@@ -76,6 +77,19 @@ def _imports(node: Any, key: str = "") -> Iterator[str]:
         (key == "class_path" and "." in node) or (_DOTTED.fullmatch(node) and _importable(node.partition(".")[0]))
     ):
         yield node
+
+
+def _registered(name: str) -> bool:
+    """Whether ``name`` is a class of a registered module: not something else that such a module happens to import."""
+    allowed = tuple(f"{module}." for module in REGISTERED)
+    if not name.startswith(allowed):
+        return False
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):
+        return False
+    return isinstance(found, type) and f"{found.__module__}.".startswith(allowed)
 
 
 def _importable(package: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,19 @@ def check_shape(data: Sequence[int], made: Sequence[int], generator: nn.Module) 
         )
 
 
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Every module of the networks in eval mode, and afterwards in the mode it was in, whatever happens."""
+    modes = [(m, m.training) for network in networks for m in network.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 @torch.no_grad()
 def check_networks(generator: nn.Module, discriminator: nn.Module, z: Tensor, labels: Tensor | None) -> tuple[int, ...]:
     """Send ``z`` through both networks in eval mode, and return the shape of a sample.
@@ -42,10 +56,7 @@ def check_networks(generator: nn.Module, discriminator: nn.Module, z: Tensor, la
         ValueError: where a network fails on what it is given, or loses the batch dimension, naming both networks.
     """
     g, d = type(generator).__name__, type(discriminator).__name__
-    modes = [(m, m.training) for player in (generator, discriminator) for m in player.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
+    with evaluating(generator, discriminator):
         fake = _explained(f"The generator {g} fails on latents of shape {tuple(z.shape)}", generator, z, labels)
         shape = tuple(fake.shape[1:])
         logits = _explained(
@@ -54,9 +65,6 @@ def check_networks(generator: nn.Module, discriminator: nn.Module, z: Tensor, la
             fake,
             labels,
         )
-    finally:
-        for module, training in modes:
-            module.training = training
     if fake.ndim < 2 or logits.ndim < 1 or len(fake) != len(z) or len(logits) != len(z):
         raise ValueError(
             f"For {len(z)} latents the generator {g} gives shape {tuple(fake.shape)} and the discriminator {d} logits "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import torch
 import yaml
 from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -27,7 +28,7 @@ import gan_modules.penalties
 import gan_modules.rules  # noqa: F401
 from gan_modules import run_directory
 from gan_modules.base import GameModule
-from gan_modules.checkpoint_config import read_config
+from gan_modules.checkpoint_config import load_checkpoint, read_config
 from gan_modules.trainer import GameTrainer
 
 EVALUATION_COMMANDS = ("validate", "test", "sample")
@@ -37,14 +38,15 @@ _HELP = """\
 Train GANs that stay stable, and see why when they don't.
 
   gan-modules fit --config configs/quickstart.yaml              train on real digits, 2 minutes on a laptop
-  gan-modules fit --config configs/quickstart.yaml --model R3GAN        the same with another variant
+  gan-modules fit --config configs/quickstart.yaml --model WGANGP       the same with another variant
   gan-modules fit --config ... --ckpt_path last                 continue a run that was stopped
   gan-modules test --ckpt_path runs/quickstart                  FID and modes on the test split
   gan-modules sample --ckpt_path runs/quickstart --n 1000 --out samples.npz
-  gan-modules fit --model my_project.MyGAN --data DigitsDataModule      your own class, from the current directory
+  gan-modules fit --model my_project.MyGAN --data DigitsDataModule --data.batch_size 64
+                                                                your own class, from the current directory
 
 Any setting of a config can be given as a flag, several --config are merged, the last one wins:
-  gan-modules fit --config configs/quickstart.yaml --model.gp_weight 5 --trainer.max_epochs 4
+  gan-modules fit --config configs/quickstart.yaml --model.gamma 1 --trainer.max_epochs 4
   gan-modules fit --config configs/quickstart.yaml --wandb online
   gan-modules fit --config configs/quickstart.yaml --print_config       everything there is to set
   gan-modules fit --model.help WGANGP                           what a class takes
@@ -56,10 +58,25 @@ class _Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class RunConfig(Callback):
-    """Puts the resolved configuration into every checkpoint and every logger's record of the run."""
+    """Puts the resolved configuration into the run's directory, every checkpoint and every logger's record of the run.
 
-    def __init__(self, text: str) -> None:
+    A run that fails before its first iteration gives its directory back to the earlier run that was set aside for it.
+    """
+
+    def __init__(self, text: str, root: Path, aside: Path | None) -> None:
         self.text = text
+        self.root = root
+        self.aside = aside
+        self._began = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = True
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            (self.root / run_directory.CONFIG).write_text(self.text)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero and not self._began:
+            run_directory.restore(self.root, self.aside)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
@@ -69,8 +86,36 @@ class RunConfig(Callback):
         checkpoint["config"] = self.text
 
 
+class LastCheckpoint(Checkpoint):
+    """Writes checkpoints/last.ckpt after every validation and every epoch, whatever the metrics say.
+
+    Lightning's own ``save_last`` beside a monitored metric is written only where the metric improved.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last_model_path = ""
+        self._saved_at = -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        done = trainer.global_step
+        if trainer.state.fn != "fit" or trainer.sanity_checking or done == self._saved_at:
+            return
+        trainer.save_checkpoint(self.path)
+        self.last_model_path, self._saved_at = str(self.path), done
+
+
 class GameCLI(LightningCLI):
     """LightningCLI in subclass mode, with a run directory, configurations that travel in checkpoints, and `sample`."""
+
+    #: where an earlier run of the same directory was moved
+    aside: Path | None = None
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
         super().__init__(
@@ -97,8 +142,6 @@ class GameCLI(LightningCLI):
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
-        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.add_argument(
             "--wandb", default="offline", help="Weights & Biases: offline (needs no account), online, or off."
         )
@@ -113,6 +156,8 @@ class GameCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
+        if self.section.seed_everything is True:
+            self.section.seed_everything = secrets.randbelow(2**31)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would let the checkpoint's hyperparameters override what the user asked for."""
@@ -135,10 +180,14 @@ class GameCLI(LightningCLI):
         self._dump_config()  # as the user gave it: paths below are made the run's
         if self.section.wandb not in WANDB_MODES:
             raise SystemExit(f"--wandb {self.section.wandb}: must be one of {', '.join(WANDB_MODES)}.")
+        if str(self.section.trainer.strategy).startswith("deepspeed"):
+            raise SystemExit("gan-modules: DeepSpeed drives one optimizer, a game has two: use --trainer.strategy ddp.")
         if self.subcommand == "fit":
             self.config_text = self._dump_section()
-            if not self.section.trainer.fast_dev_run:
-                self._enter_run_directory()
+        for part in (self.section.model, self.section.data):
+            arguments = part.get("init_args", {}) if part is not None else {}
+            if "seed" in arguments and arguments["seed"] is None:
+                arguments["seed"] = int(self.section.seed_everything or 0)
         for item in [*_items(self.section.trainer.callbacks), *_items(self.section.trainer.logger)]:
             for name in ("dirpath", "save_dir"):
                 if name in item.get("init_args", {}):
@@ -154,12 +203,13 @@ class GameCLI(LightningCLI):
     def _enter_run_directory(self) -> None:
         resume = self.section.ckpt_path
         try:
-            if resume == "last":
-                self.section.ckpt_path = str(run_directory.last_checkpoint(self.root))
-            elif resume is not None and not Path(resume).is_file():
-                raise FileNotFoundError(f"--ckpt_path {resume}: there is no such checkpoint.")
+            if resume is not None:
+                path = self.root if resume == "last" else Path(resume)
+                path = run_directory.last_checkpoint(path) if resume == "last" or path.is_dir() else path
+                load_checkpoint(path)  # unreadable ones are told here, before anything of this run is written
+                self.section.ckpt_path = self.config_init[self.config.subcommand].ckpt_path = str(path)
             self._claim_root(fresh=resume is None)
-        except (FileNotFoundError, RuntimeError) as error:
+        except (FileNotFoundError, RuntimeError, ValueError) as error:
             raise SystemExit(f"gan-modules: {error}") from error
 
     @rank_zero_only
@@ -168,11 +218,13 @@ class GameCLI(LightningCLI):
         if fresh and (aside := run_directory.set_aside(self.root)) is not None:
             print(f"{self.root} held an earlier run, which is now in {aside}.")
             run_directory.claim(self.root)
-        (self.root / run_directory.CONFIG).write_text(self.config_text)
+            self.aside = aside
 
     # --- the trainer ------------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.subcommand == "fit" and not self.section.trainer.fast_dev_run:
+            self._enter_run_directory()  # the model and the data are there: most mistakes have been told
         if self.section.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers() if self.subcommand == "fit" else False
         return super().instantiate_trainer(**kwargs)
@@ -180,12 +232,10 @@ class GameCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         given = [*(config.get("callbacks") or []), *callbacks]
         if self.subcommand == "fit":
-            given.append(RunConfig(self.config_text))
+            given.append(RunConfig(self.config_text, self.root, self.aside))
             keeps_last = any(isinstance(c, ModelCheckpoint) and c.save_last for c in given)
-            if config["enable_checkpointing"] is not False and not keeps_last:
-                # save_last beside a monitored metric is written only where the metric improved
-                last = self.root / run_directory.LAST
-                given.append(ModelCheckpoint(last.parent, filename=last.stem, enable_version_counter=False))
+            if config["enable_checkpointing"] is not False and not config["fast_dev_run"] and not keeps_last:
+                given.append(LastCheckpoint(self.root / run_directory.LAST))
         return self.trainer_class(**{**config, "callbacks": given})
 
     def _loggers(self) -> list[Logger]:
@@ -193,7 +243,12 @@ class GameCLI(LightningCLI):
         loggers: list[Logger] = [CSVLogger(self.root, name="metrics")]
         if self.section.wandb != "off":
             offline = self.section.wandb == "offline"
-            loggers.append(WandbLogger(name=self.root.name, save_dir=self.root, offline=offline, project="gan-modules"))
+            loggers.append(
+                WandbLogger(
+                    name=self.root.name, save_dir=self.root, offline=offline, project="gan-modules",
+                    id=run_directory.run_id(self.root), resume="allow",
+                )
+            )  # fmt: skip
         return loggers
 
 
@@ -220,7 +275,10 @@ def with_checkpoint_config(args: list[str]) -> list[str]:
     path = Path(known.ckpt_path)
     path = run_directory.last_checkpoint(path) if path.is_dir() else path
     configs = known.config or [yaml.safe_dump(read_config(path, known.trust.split(",")))]
-    return [args[0], *(part for config in configs for part in ("--config", config)), "--ckpt_path", str(path), *rest]
+    given = [part for config in configs for part in ("--config", config)]
+    if path.parent.name == run_directory.LAST.parent.name:  # what is written goes to the run, wherever we are
+        given += ["--trainer.default_root_dir", str(path.parent.parent)]
+    return [args[0], *given, "--ckpt_path", str(path), *rest]
 
 
 def main(args: Sequence[str] | None = None) -> None:

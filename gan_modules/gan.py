@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_modules.base import GameModule
 from gan_modules.batch import GameBatch, RandomRows
-from gan_modules.checks import check_networks, check_shape, latent_dim_of
+from gan_modules.checks import check_networks, check_shape, evaluating, latent_dim_of
 from gan_modules.losses import AdversarialLoss
 from gan_modules.penalties import Constraint, DiscriminatorPass, Penalty
 from gan_modules.penalties.discriminator_pass import call
@@ -55,6 +55,8 @@ class GANModule(GameModule):
         super().__init__(**kwargs)
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay={ema_decay}: must be in [0, 1).")
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"num_classes={num_classes}: must be at least 1, or None for an unconditional GAN.")
         if latent_distribution not in ("normal", "uniform"):
             raise ValueError(f"latent_distribution={latent_distribution!r}: must be 'normal' or 'uniform'.")
         self.generator = generator
@@ -62,6 +64,7 @@ class GANModule(GameModule):
         self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval()
         self.loss = loss
         self.penalties = tuple(penalties)
+        self._penalty_names = _numbered([f"penalty/{penalty.name}" for penalty in self.penalties])
         self.constraint = constraint
         self.latent_dim = latent_dim_of(generator, latent_dim)
         self.latent_distribution = latent_distribution
@@ -98,13 +101,15 @@ class GANModule(GameModule):
         due = frozenset[str]().union(*(penalty.gradient_at(batch) for penalty in self.penalties))
         d = DiscriminatorPass(self.discriminator, batch, fake, due)
         total = self.loss.discriminator(d.real_logits, d.fake_logits)
-        terms = {f"penalty/{penalty.name}": penalty(d) for penalty in self.penalties}
-        for term in terms.values():
-            total = total if term is None else total + term
+        for name, penalty in zip(self._penalty_names, self.penalties, strict=True):
+            term = penalty(d)
+            if term is not None:
+                total = total + term
+                if record is not None:
+                    record(name, term)
         if record is not None:
-            for name, value in {"logits/real": d.real_logits, "logits/fake": d.fake_logits, **terms}.items():
-                if value is not None:
-                    record(name, value)
+            record("logits/real", d.real_logits)
+            record("logits/fake", d.fake_logits)
         return total
 
     def _generator_loss(self, batch: GameBatch, fake: Tensor) -> Tensor:
@@ -172,17 +177,15 @@ class GANModule(GameModule):
         first, last = start // SAMPLE_BLOCK, -(-(start + n) // SAMPLE_BLOCK)
         classes = self._sample_labels(n, start, first * SAMPLE_BLOCK, last * SAMPLE_BLOCK, labels)
         generator = self.generator_ema if ema else self.generator
-        training = generator.training
-        generator.eval()
         blocks = []
-        for i, block in enumerate(range(first, last)):
-            random = RandomRows(
-                self.seed if seed is None else seed, block, -1, 0, SAMPLE_BLOCK, SAMPLE_BLOCK, torch.device("cpu")
-            )
-            z = self.latents(random).to(self.device, self._latent_dtype())
-            rows = None if classes is None else classes[i * SAMPLE_BLOCK : (i + 1) * SAMPLE_BLOCK]
-            blocks.append(call(generator, z, rows))
-        generator.train(training)
+        with evaluating(generator):
+            for i, block in enumerate(range(first, last)):
+                random = RandomRows(
+                    self.seed if seed is None else seed, block, -1, 0, SAMPLE_BLOCK, SAMPLE_BLOCK, torch.device("cpu")
+                )
+                z = self.latents(random).to(self.device, self._latent_dtype())
+                rows = None if classes is None else classes[i * SAMPLE_BLOCK : (i + 1) * SAMPLE_BLOCK]
+                blocks.append(call(generator, z, rows))
         offset = start - first * SAMPLE_BLOCK
         return torch.cat(blocks)[offset : offset + n]
 
@@ -196,6 +199,8 @@ class GANModule(GameModule):
             return None
         classes = torch.arange(low, high, device=self.device) % self.num_classes
         if labels is not None:
+            if int(labels.min()) < 0 or int(labels.max()) >= self.num_classes:
+                raise ValueError(f"sample was given labels outside 0 to {self.num_classes - 1}.")
             classes[start - low : start - low + n] = labels.to(self.device)
         return classes
 
@@ -204,17 +209,32 @@ class GANModule(GameModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         z = torch.zeros(2, self.latent_dim, device=self.device, dtype=self._latent_dtype())
-        labels = None if self.num_classes is None else torch.zeros(2, dtype=torch.long, device=self.device)
+        classes = self.num_classes
+        labels = None if classes is None else torch.tensor([0, classes - 1], device=self.device)
         self._shape = check_networks(self.generator, self.discriminator, z, labels)
-        shape = getattr(getattr(self.trainer, "datamodule", None), "shape", None)
+        data = getattr(self.trainer, "datamodule", None)
+        known = getattr(data, "num_classes", None)
+        if classes is not None and known is not None and known > classes:
+            raise ValueError(f"num_classes={classes}, and the data have {known} classes: make num_classes {known}.")
+        shape = getattr(data, "shape", None)
         if shape is not None:
             check_shape(tuple(shape), self._shape, self.generator)
 
     def condition(self, real: Tensor, labels: Tensor | None) -> Tensor | None:
         if self._shape is not None and real.shape[1:] != self._shape:
             check_shape(tuple(real.shape[1:]), self._shape, self.generator)
+        if not real.is_floating_point():
+            raise ValueError(
+                f"Real samples are {str(real.dtype).removeprefix('torch.')}: hand out floating point numbers in "
+                "training space, for images pixel values from 0 to 1."
+            )
         if self.num_classes is None:
             return None
         if labels is None:
             raise ValueError(f"num_classes={self.num_classes} needs batches of (real, labels), got no labels.")
         return labels
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names, with /2 and on behind those that came before."""
+    return [f"{name}/{k}" if (k := names[: i + 1].count(name)) > 1 else name for i, name in enumerate(names)]

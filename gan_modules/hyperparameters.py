@@ -47,6 +47,11 @@ class SavesArguments:
 
     def _check_arguments(self: Any, checkpoint: dict[str, Any]) -> None:
         """Raise ValueError naming what the checkpoint's module was built with and this one was not."""
+        was, now = (names.get("_class_path") for names in (checkpoint.get("hyper_parameters", {}), self.hparams))
+        if was is not None and now is not None and was != now:
+            raise ValueError(
+                f"The checkpoint is of a {was}, and this run's model is a {now}: continue it with --model {was}."
+            )
         missing = [name for name in checkpoint.get("injected", []) if name not in self._injected]
         if missing and "_class_path" not in self.hparams:
             raise ValueError(

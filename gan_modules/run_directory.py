@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +44,24 @@ def set_aside(root: Path) -> Path | None:
     return aside
 
 
+def run_id(root: Path) -> str:
+    """The run's name for trackers, the same after a resume; made at the first call."""
+    path = root / ".run_id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(4))
+    return path.read_text()
+
+
+def restore(root: Path, aside: Path | None) -> None:
+    """Undo ``set_aside`` for a run that ended before it began: what it left in ``root``, no checkpoint, is removed."""
+    if any(root.glob("checkpoints/*.ckpt")):
+        return
+    if aside is not None:
+        shutil.rmtree(root)
+        os.rename(aside, root)
+
+
 def last_checkpoint(root: Path) -> Path:
     """The newest checkpoint of the run in ``root``.
 
@@ -51,7 +71,8 @@ def last_checkpoint(root: Path) -> Path:
     path = root / LAST
     if not path.is_file():
         found = sorted(str(p) for p in root.glob("checkpoints/*.ckpt"))
-        others = f" It holds {', '.join(found)}: give one of them." if found else ""
+        found += sorted(str(p) for p in root.parent.glob(f"{root.name}.*/checkpoints/*.ckpt"))
+        others = f" There are {', '.join(found)}: give one of them." if found else ""
         raise FileNotFoundError(
             f"There is no {path}: no run in {root} has saved a checkpoint to continue from. Give a checkpoint file, or "
             f"the run's directory with --trainer.default_root_dir.{others}"

@@ -42,6 +42,9 @@ def prepare(trainer: Trainer) -> None:
         trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         # said once by DDP where a first backward happens to reach all parameters; a later one does not
         warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        # metrics are synchronised where they are computed, and a gradient of shape (1, n) has two equal strides
+        warnings.filterwarnings("ignore", message=".*sync_dist=True")
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
 @torch.no_grad()

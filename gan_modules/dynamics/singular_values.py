@@ -46,21 +46,26 @@ def leading_singular_values(
         max_iterations: bound on the iterations, each one application of the layer and one of its transpose.
 
     Returns:
-        Singular values (k,), descending, and the vectors (at least k, *input_shape) to start from next time.
+        Singular values (k,), descending, NaN where the layer's weights are not finite; and the vectors (at least k,
+        *input_shape) to start from next time. In single precision at least.
     """
     shape = tuple(input_shape)
     parameter = next(layer.parameters())
-    if start is None or start.shape[1:] != shape:
-        with torch.no_grad():
-            outputs = layer(torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)).numel()
-        vectors = min(k + _GUARD, prod(shape), outputs)
+    with torch.no_grad():
+        outputs = layer(torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)).numel()
+    vectors = min(k + _GUARD, prod(shape), outputs)
+    if start is None or start.shape != (vectors, *shape):
         generator = torch.Generator().manual_seed(0)
         start = torch.randn(vectors, *shape, generator=generator, dtype=torch.float64)
-    basis = _orthonormal(start.to(parameter.device, parameter.dtype))
-    values = torch.zeros(len(basis), device=parameter.device, dtype=parameter.dtype)
+    # factorisations want at least single precision, whatever the layer computes in
+    precision = torch.promote_types(parameter.dtype, torch.float32)
+    basis = _orthonormal(start.to(parameter.device, precision))
+    values = torch.zeros(len(basis), device=parameter.device, dtype=precision)
     for _ in range(max_iterations):
         before = values
-        image = _transpose_of_image(layer, basis)  # A^T A v, one row a vector
+        image = _transpose_of_image(layer, basis.to(parameter.dtype)).to(precision)  # A^T A v, one row a vector
+        if not image.isfinite().all():
+            return torch.full_like(values[:k], torch.nan), basis
         # Rayleigh-Ritz: the eigenvalues of V (A^T A) V^T are the squared singular values on span(V)
         squares, rotation = torch.linalg.eigh(basis.flatten(1) @ image.flatten(1).T)
         values = squares.clamp_min(0).sqrt().flip(0)
