@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any
@@ -102,9 +103,9 @@ def _(optimizer: RMSprop, group: dict[str, Any], parameter: Tensor) -> dict[str,
     sign = -1.0 if group["maximize"] else 1.0
     momentum = float(group["momentum"])
     return {
-        "rate": sign * group["lr"] / (square.sqrt() + group["eps"]),
+        "rate": sign * group["lr"],
         "momentum": momentum,
-        "intake": 1.0,
+        "intake": 1 / (square.sqrt() + group["eps"]),  # the momentum is one of gradients that are scaled already
         "carry": 1.0,
         "decay": sign * group["weight_decay"],
     }
@@ -120,24 +121,27 @@ def _memory(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
     return memory
 
 
-def recurrence(optimizer: Optimizer) -> Recurrence:
+def recurrence(optimizer: Optimizer, parameters: Sequence[Tensor] = ()) -> Recurrence:
     """The linear recurrence of an optimizer at its present second moments, over its trained parameters.
 
     Gradient clipping is taken not to bind, which near an equilibrium it does not.
+
+    Args:
+        optimizer: whose settings and second moments count.
+        parameters: the player's, in its order, which groups of the optimizer may have changed; the optimizer's order
+            where they are others.
 
     Raises:
         TypeError: an optimizer without a known linearisation.
         ValueError: an adaptive optimizer that has not stepped yet.
     """
     columns: dict[str, list[Tensor]] = {name: [] for name in Recurrence.__dataclass_fields__}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if not parameter.requires_grad:
-                continue
-            numbers = recurrence_of_group(optimizer, group, parameter)
-            for name, column in columns.items():
-                value = torch.as_tensor(numbers.get(name, 0.0), dtype=parameter.dtype, device=parameter.device)
-                column.append(value.detach().expand(parameter.shape).reshape(-1))
+    groups = {p: group for group in optimizer.param_groups for p in group["params"] if p.requires_grad}
+    for parameter in parameters if set(parameters) == set(groups) else groups:
+        numbers = recurrence_of_group(optimizer, groups[parameter], parameter)
+        for name, column in columns.items():
+            value = torch.as_tensor(numbers.get(name, 0.0), dtype=parameter.dtype, device=parameter.device)
+            column.append(value.detach().expand(parameter.shape).reshape(-1))
     return Recurrence(**{name: torch.cat(column) for name, column in columns.items()})
 
 

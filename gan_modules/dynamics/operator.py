@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from gan_modules.dynamics.linear_game import LinearGame
 from gan_modules.dynamics.linear_optimizer import LinearOptimizer, Recurrence, recurrence
+from gan_modules.dynamics.matrix_jacobian import dense
 from gan_modules.protocols import Jacobian
 
 #: vectors are brought to this size before a rule plays them: an exact power of two, small enough that a rule which is
@@ -30,6 +31,10 @@ class Rule(Protocol):
     def step(self, game: Any, optimizers: Sequence[Any], draw: Any, state: Any) -> Any: ...
 
 
+#: the rule and the Jacobian at a multiple of the learning rates
+At = Callable[[float], tuple[Rule, Jacobian]]
+
+
 class UpdateOperator:
     """state -> state after one period of a rule, linearised: the rule's own ``step``, played on the linearised game.
 
@@ -39,8 +44,10 @@ class UpdateOperator:
     Args:
         rule: whose ``step`` it is.
         jacobian: of the game, at an equilibrium or what is taken for one; all draws of an iteration share it.
-        optimizers: the two players' torch optimizers, or their recurrences.
+        optimizers: the two players' torch optimizers.
+        recurrences: what is taken for the optimizers' linearisation; their own if None.
         scale: factor on both learning rates.
+        at: rule and Jacobian at another scale, where they depend on it; the same ones if None.
     """
 
     def __init__(
@@ -51,12 +58,14 @@ class UpdateOperator:
         *,
         recurrences: Sequence[Recurrence] | None = None,
         scale: float = 1.0,
+        at: At | None = None,
     ) -> None:
         self.rule = rule
         self.jacobian = jacobian
         self.optimizers = optimizers
         self.scale = scale
-        self.recurrences = [recurrence(o) for o in optimizers] if recurrences is None else list(recurrences)
+        self._at: At = at if at is not None else lambda _: (rule, jacobian)
+        self.recurrences = list(recurrences) if recurrences is not None else _recurrences(jacobian, optimizers)
         self._game = LinearGame(jacobian)
         self._handles = [
             LinearOptimizer(player, r.scaled(scale), optimizer)
@@ -76,9 +85,18 @@ class UpdateOperator:
 
     def scaled(self, factor: float) -> UpdateOperator:
         """The operator at ``factor`` times these learning rates."""
-        return UpdateOperator(
-            self.rule, self.jacobian, self.optimizers, recurrences=self.recurrences, scale=factor * self.scale
-        )
+        scale = factor * self.scale
+        return UpdateOperator(*self._at(scale), self.optimizers, recurrences=self.recurrences, scale=scale, at=self._at)
+
+    def whole(self) -> UpdateOperator:
+        """The same operator with the Jacobian as a matrix, for small games: products are cheap from then on."""
+
+        def at(scale: float) -> tuple[Rule, Jacobian]:
+            rule, jacobian = self._at(scale)
+            return rule, dense(jacobian) if jacobian is not self.jacobian else matrix
+
+        matrix = dense(self.jacobian)
+        return UpdateOperator(self.rule, matrix, self.optimizers, recurrences=self.recurrences, scale=self.scale, at=at)
 
     def on(self, jacobian: Jacobian, recurrences: Sequence[Recurrence]) -> UpdateOperator:
         """The operator of the same rule and kind of optimizers on another game."""
@@ -116,6 +134,14 @@ class UpdateOperator:
         state = _replaced(self._fresh(), parts)
         assert not parts
         return state
+
+
+def _recurrences(jacobian: Jacobian, optimizers: Sequence[Optimizer]) -> list[Recurrence]:
+    game = getattr(jacobian, "game", None)
+    if game is None:  # a matrix, in the optimizers' order
+        return [recurrence(optimizer) for optimizer in optimizers]
+    parameters = [[p for p in player.parameters() if p.requires_grad] for player in game.players]
+    return [recurrence(o, own) for o, own in zip(optimizers, parameters, strict=True)]
 
 
 def _same_batch(k: int) -> None:

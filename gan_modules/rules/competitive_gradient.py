@@ -57,7 +57,8 @@ class CompetitiveGradient(UpdateRule):
             self.tolerance,
             self.max_iterations,
         )
-        for optimizer, part in zip(optimizers, by_player(y / root, jacobian.sizes), strict=True):
+        direction = y / root.clamp_min(torch.finfo(root.dtype).tiny)  # a rate of 0 makes y = 0, and moves nothing
+        for optimizer, part in zip(optimizers, by_player(direction, jacobian.sizes), strict=True):
             optimizer.gradient = -part  # a plain step of size h then moves by h y / sqrt(h) = d
             optimizer.step()
         return state

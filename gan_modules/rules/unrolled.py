@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from gan_modules.batch import GameBatch
 from gan_modules.dynamics.jacobian import GameJacobian, PlayerLosses
-from gan_modules.dynamics.operator import UpdateOperator
+from gan_modules.dynamics.play import OptimizerHandle
 from gan_modules.protocols import DISCRIMINATOR, GENERATOR, Game, Jacobian, PlayerOptimizer
 from gan_modules.rules.base import Cost, Draw, UpdateRule
 from gan_modules.rules.simultaneous import Simultaneous
@@ -56,15 +56,16 @@ class Unrolled(UpdateRule):
 
     def unrolled(self, game: Game, rates: Tensor) -> UnrolledGame:
         """The game in which the generator minimises the unrolled loss."""
-        return UnrolledGame(game, self.k, rates if self.lr is None else torch.as_tensor(self.lr).to(rates))
+        return UnrolledGame(game, self.k, rates if self.lr is None else torch.full_like(rates, self.lr))
 
-    def operator(self, jacobian: Jacobian, optimizers: Sequence[Optimizer]) -> UpdateOperator:
+    def linearised(
+        self, jacobian: Jacobian, optimizers: Sequence[Optimizer], scale: float
+    ) -> tuple[UpdateRule, Jacobian]:
         # the unrolled loss takes D's gradient of L_G, which no linearised field knows: it is a game of its own
         if not isinstance(jacobian, GameJacobian):
             raise TypeError(f"{self} needs the losses of the game: pass a GameJacobian, not {type(jacobian).__name__}.")
-        rates = torch.as_tensor(optimizers[DISCRIMINATOR].param_groups[0]["lr"]).to(jacobian.field[DISCRIMINATOR])
-        unrolled = GameJacobian(self.unrolled(jacobian.game, rates), jacobian.batch)
-        return UpdateOperator(Simultaneous(), unrolled, optimizers)
+        rates = OptimizerHandle(jacobian.game, DISCRIMINATOR, optimizers[DISCRIMINATOR]).rates
+        return Simultaneous(), GameJacobian(self.unrolled(jacobian.game, scale * rates), jacobian.batch)
 
 
 class UnrolledGame:
