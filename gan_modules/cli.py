@@ -118,19 +118,22 @@ class GameCLI(LightningCLI):
     aside: Path | None = None
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
-        super().__init__(
-            model_class=GameModule,
-            datamodule_class=LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,  # it dies on a second run into the same W&B directory; RunConfig does its work
-            trainer_class=GameTrainer,
-            trainer_defaults={"default_root_dir": "runs/latest"},
-            seed_everything_default=0,
-            parser_kwargs={"description": _HELP, "formatter_class": _Formatter},
-            args=list(sys.argv[1:] if args is None else args),
-            auto_configure_optimizers=False,
-        )
+        try:
+            super().__init__(
+                model_class=GameModule,
+                datamodule_class=LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=None,  # dies on a second run into one W&B directory; see RunConfig
+                trainer_class=GameTrainer,
+                trainer_defaults={"default_root_dir": "runs/latest"},
+                seed_everything_default=0,
+                parser_kwargs={"description": _HELP, "formatter_class": _Formatter},
+                args=list(sys.argv[1:] if args is None else args),
+                auto_configure_optimizers=False,
+            )
+        finally:
+            run_directory.release()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -177,7 +180,6 @@ class GameCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         if self.section.threads is not None:
             torch.set_num_threads(self.section.threads)
-        self._dump_config()  # as the user gave it: paths below are made the run's
         if self.section.wandb not in WANDB_MODES:
             raise SystemExit(f"--wandb {self.section.wandb}: must be one of {', '.join(WANDB_MODES)}.")
         if str(self.section.trainer.strategy).startswith("deepspeed"):
@@ -188,6 +190,7 @@ class GameCLI(LightningCLI):
             arguments = part.get("init_args", {}) if part is not None else {}
             if "seed" in arguments and arguments["seed"] is None:
                 arguments["seed"] = int(self.section.seed_everything or 0)
+        self._dump_config()  # what becomes hyperparameters: with seeds, and paths as the user gave them
         for item in [*_items(self.section.trainer.callbacks), *_items(self.section.trainer.logger)]:
             for name in ("dirpath", "save_dir"):
                 if name in item.get("init_args", {}):
@@ -219,6 +222,7 @@ class GameCLI(LightningCLI):
             print(f"{self.root} held an earlier run, which is now in {aside}.")
             run_directory.claim(self.root)
             self.aside = aside
+        run_directory.run_id(self.root)
 
     # --- the trainer ------------------------------------------------------------------------------------------------
 

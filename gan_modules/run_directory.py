@@ -12,7 +12,7 @@ from typing import IO
 CONFIG = "config.yaml"
 LAST = Path("checkpoints", "last.ckpt")
 
-_locks: list[IO[str]] = []  # held until the process ends
+_locks: list[IO[str]] = []  # held until released, or the process ends
 
 
 def claim(root: Path) -> None:
@@ -31,6 +31,12 @@ def claim(root: Path) -> None:
             f"{root} is in use by another run: give this one its own directory, --trainer.default_root_dir runs/NAME."
         ) from None
     _locks.append(lock)
+
+
+def release() -> None:
+    """Give up what this process has claimed."""
+    while _locks:
+        _locks.pop().close()
 
 
 def set_aside(root: Path) -> Path | None:

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 
 from gan_modules import NSGAN, R3GAN, WGANGP, NonFiniteError
@@ -217,3 +218,27 @@ def test_batch_of_another_form_is_refused(batch, tiny, fit):
 def test_batch_that_the_draws_do_not_divide_is_refused(rows, tiny, fit):
     with pytest.raises(ValueError, match=rf"{rows} rows .* 3 draws of Alternating\(n_critic=3.*multiple of 3"):
         fit(tiny(NSGAN, rule=Alternating(3)), normal(1, rows))
+
+
+def test_dropout_draws_numbers_of_the_seed_and_resumes(fit, tmp_path, snapshot):
+    def build():
+        torch.manual_seed(1)
+        generator = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+        return NSGAN(generator, nn.Linear(2, 1), latent_dim=3)
+
+    data = normal(3)
+    whole, half, rest = build(), build(), build()
+    fit(whole, data, max_epochs=2)
+    fit(half, data).save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(99)  # whatever the global generator is at
+    fit(rest, data, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
+    assert torch.equal(snapshot(whole), snapshot(rest))
+
+
+def test_nan_parameters_are_told_before_metrics_see_samples(tiny, fit):
+    module = tiny(NSGAN)
+    fit(module, 1)
+    with torch.no_grad():
+        next(module.generator.parameters()).fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="parameters are not finite"):
+        module.on_validation_start()

@@ -223,3 +223,16 @@ def test_penalties_add_to_the_discriminators_loss_alone(tiny, game_batch):
         base = plain.player_loss(1, batch)
         assert_close(full.player_loss(1, batch), base + sum(term - base for term in terms))
         assert torch.equal(full.player_loss(0, batch), plain.player_loss(0, batch))
+
+
+def test_penalties_of_one_name_add_up_and_are_logged_apart(tiny, game_batch):
+    batch = game_batch(torch.randn(6, 2), torch.randn(6, 3))
+    parts = [R1(0.5), R1(2.0), LazyPenalty(R1(1.0), 1)]
+    one, three = tiny(NSGAN, penalties=[R1(3.5)]), tiny(NSGAN, penalties=parts)
+    assert_close(three.player_loss(DISCRIMINATOR, batch), one.player_loss(DISCRIMINATOR, batch))
+    three.training_loss(DISCRIMINATOR, batch)
+    assert [name for name in three._record if name.startswith("penalty")] == [
+        "penalty/R1",
+        "penalty/R1/2",
+        "penalty/R1/3",
+    ]
