@@ -11,6 +11,7 @@ import argparse
 import ast
 import inspect
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from importlib import import_module
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/studies"), metavar="DIR", help="results: DIR/NAME/")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="copy each figure to DIR/NAME.png as well")
     args = parser.parse_args(arguments)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=140)
     if not args.names:
         width = max(map(len, known))
         console.print("\n".join(f"{name:{width}}  {claim}" for name, claim in known.items()), soft_wrap=True)

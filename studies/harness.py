@@ -42,6 +42,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -117,7 +118,7 @@ class Row:
         if any(isinstance(value, str) for value in values):
             return ", ".join(dict.fromkeys(map(_word, values)))
         mean, half = mean_and_interval(values)
-        return _word(mean) + (f" ± {half:.2g}" if half > 0 else "")
+        return _word(mean) + (f" ± {half:.2g}" if half > 1e-6 * abs(mean) else "")  # below: rounding
 
     def record(self) -> dict[str, Any]:
         return asdict(self) | {"measured": self.values, "holds": self.holds}
@@ -198,7 +199,7 @@ def conduct(name: str, study: Study, out: Path, console: Console) -> bool:
         figure = study.figure(findings)
         if figure is not None:
             figure.savefig(out / "figure.png")
-    table = Table("", "measured", "expected", "tolerance", "", title=name)
+    table = Table("", "measured", "expected", "tolerance", "", title=name, box=SIMPLE_HEAD)
     for row in findings.rows:
         table.add_row(row.name, *row.cells())
     console.print(table)
