@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from recipes import _with_ranks, make, parameters, quiet_trainer, ring
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from gan_modules import rules
+from gan_modules import GANModule, rules
 from gan_modules.dynamics import Play
 from gan_modules.rules import (
     Alternating,
@@ -219,3 +220,23 @@ def predicted(play: StatefulPlay) -> Any:
     play.state = torch.zeros_like(play.state)
     batch = play.game.batch()
     return play.rule.operator(play.game.jacobian(batch), play.optimizers)
+
+
+# --- under the Trainer ------------------------------------------------------------------------------------------------
+
+
+def by_gradient_descent(rule: UpdateRule, lr: float = 0.05, **kwargs: Any) -> GANModule:
+    """A small GAN on points of the plane that any rule can train."""
+    sgd = partial(SGD, lr=lr)
+    return make("NSGAN", rule=rule, generator_optimizer=sgd, discriminator_optimizer=sgd, **kwargs)
+
+
+def trained_on_ranks(rank: int, world: int, examples: list[UpdateRule]) -> list[dict[str, Tensor]]:
+    """Parameters after two iterations of each rule in float64, so that they differ by the gradients alone."""
+
+    def train(rule: UpdateRule, **kwargs: Any) -> dict[str, Tensor]:
+        model = by_gradient_descent(rule)
+        quiet_trainer(precision="64-true", num_sanity_val_steps=0, limit_val_batches=0, **kwargs).fit(model, ring())
+        return parameters(model)
+
+    return [_with_ranks(rank, world, partial(train, rule)) for rule in examples]
