@@ -1,8 +1,9 @@
 """Callbacks that say how a game is going."""
 
+from callbacks.game_spectrum import GameSpectrum
 from callbacks.run_summary import RunSummary
 from callbacks.sample_grid import SampleGrid
 from callbacks.sample_metrics import SampleMetrics
 from callbacks.weight_spectrum import WeightSpectrum
 
-__all__ = ["RunSummary", "SampleGrid", "SampleMetrics", "WeightSpectrum"]
+__all__ = ["GameSpectrum", "RunSummary", "SampleGrid", "SampleMetrics", "WeightSpectrum"]

@@ -9,7 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.game_spectrum import GameSpectrum
 from callbacks.sample_grid import SampleGrid
+from gan_modules.protocols import Sampler
 
 
 class RunSummary(Callback):
@@ -31,14 +33,14 @@ class RunSummary(Callback):
         table = Table(title=f"{type(pl_module).__name__}, {trainer.global_step} iterations", show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")  # a path is there to be copied, never cut off
-        for name, value in (self._quality(trainer) | self._places(trainer)).items():
+        for name, value in (self._quality(trainer) | _stability(trainer) | self._places(trainer)).items():
             table.add_row(name, value)
         console = Console()
         console.print(table)
         checkpoint = _checkpoint(trainer)
         if checkpoint is not None:
             console.print("Next:")
-            for command in _next_commands(checkpoint, Path(trainer.default_root_dir)):
+            for command in _next_commands(checkpoint, Path(trainer.default_root_dir), isinstance(pl_module, Sampler)):
                 console.print(f"  {command}", soft_wrap=True, highlight=False)
 
     def _quality(self, trainer: Trainer) -> dict[str, str]:
@@ -53,6 +55,8 @@ class RunSummary(Callback):
         if "modes" in metrics:
             rows["modes covered"] = f"{metrics['modes']:.0f}, KL {metrics['mode_kl']:.3f} nats"
             rows["rarest mode"] = f"{100 * metrics['mode_share_min']:.1f} % of the samples"
+        if "distance" in metrics:
+            rows["distance"] = f"{metrics['distance']:.4g} to the equilibrium"
         rows["training time"] = f"{self._seconds:.0f} s"
         return rows
 
@@ -61,8 +65,16 @@ class RunSummary(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SampleGrid) and callback.path is not None:
                 rows["samples"] = _relative(callback.path)
+            if isinstance(callback, GameSpectrum) and callback.path is not None:
+                rows["spectrum"] = _relative(callback.path)
         checkpoint = _checkpoint(trainer)
         return rows if checkpoint is None else rows | {"checkpoint": _relative(checkpoint)}
+
+
+def _stability(trainer: Trainer) -> dict[str, str]:
+    """One row, where GameSpectrum has looked."""
+    looks = [c for c in trainer.callbacks if isinstance(c, GameSpectrum) and c.latest is not None]  # type: ignore[attr-defined]
+    return {"lr / h*": looks[-1].summary} if looks else {}
 
 
 def _checkpoint(trainer: Trainer) -> Path | None:
@@ -79,10 +91,13 @@ def _relative(path: Path) -> str:
         return str(path)
 
 
-def _next_commands(checkpoint: Path, root: Path) -> list[str]:
-    return [
+def _next_commands(checkpoint: Path, root: Path, samples: bool) -> list[str]:
+    evaluate = [
         f"gan-modules sample --ckpt_path {_relative(checkpoint)} --n 1000 --seed 0 --out samples.npz",
         f"gan-modules test --ckpt_path {_relative(checkpoint)}",
+    ]
+    return [
+        *(evaluate if samples else []),
         f"gan-modules fit --config {_relative(root / 'config.yaml')} --ckpt_path last --trainer.max_epochs 20",
         f"wandb sync {_relative(root)}/wandb/offline-run-*",
     ]

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 import gan_modules
+from callbacks import GameSpectrum
 from datamodules import RingDataModule
-from gan_modules import GANModule
+from datamodules.point import PointDataModule
+from gan_modules import GameModule, GANModule
 from gan_modules.losses import NonSaturating
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
+from gan_modules.protocols import by_player
+from gan_modules.toy_game import ClosedForms
 
+CLASSES = {
+    name: cls for name, cls in vars(gan_modules).items() if name in gan_modules.__all__ and isinstance(cls, type)
+}
+#: GANs between two networks that are given to them
 VARIANTS = [
     name
-    for name in gan_modules.__all__
-    if isinstance(getattr(gan_modules, name), type) and issubclass(getattr(gan_modules, name), GANModule)
+    for name, cls in CLASSES.items()
+    if issubclass(cls, GANModule) and "generator" in inspect.signature(cls).parameters
 ]
+#: games that bring their own players, and what is known of them on paper
+TOYS = [name for name, cls in CLASSES.items() if issubclass(cls, ClosedForms)]
 
 
 def parts(name: str) -> dict[str, Any]:
@@ -43,6 +54,19 @@ def ring(**kwargs: Any) -> RingDataModule:
     return RingDataModule(**{"batch_size": 8, "train_size": 64, "val_size": 40, "test_size": 40, **kwargs})
 
 
+def toy(name: str, **kwargs: Any) -> Any:
+    """The toy game called ``name``, with what it needs to be built at all."""
+    needs: dict[str, dict[str, Any]] = {
+        "BilinearGame": {"matrix": [[1.0, 2.0, 0.0], [-1.0, 0.5, 3.0]]},
+        "LinearQuadraticGame": {"jacobian": [[-0.1, 0.0, -1.0], [0.0, -0.2, 0.5], [1.0, -0.3, -0.4]], "first_size": 2},
+    }
+    return getattr(gan_modules, name)(**(needs.get(name, {}) | kwargs))
+
+
+def point(**kwargs: Any) -> PointDataModule:
+    return PointDataModule(**{"batch_size": 4, "size": 16, **kwargs})
+
+
 def quiet_trainer(**kwargs: Any) -> Trainer:
     off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     return Trainer(**{"accelerator": "cpu", "log_every_n_steps": 1, "max_steps": 2, **off, **kwargs})
@@ -55,6 +79,40 @@ def parameters(model: torch.nn.Module) -> dict[str, Tensor]:
 def trained_on_ranks(rank: int, world: int, name: str) -> dict[str, Tensor]:
     """Parameters after two iterations of gradient descent in float64, so that they differ by the gradients alone."""
     return _with_ranks(rank, world, partial(_train, name))
+
+
+def toy_on_ranks(rank: int, world: int, name: str) -> dict[str, Tensor]:
+    """A toy's parameters after two iterations of gradient descent."""
+
+    def train(**kwargs: Any) -> dict[str, Tensor]:
+        sgd = partial(torch.optim.SGD, lr=0.05)
+        model: GameModule = toy(name, generator_optimizer=sgd, discriminator_optimizer=sgd)
+        quiet_trainer(num_sanity_val_steps=0, limit_val_batches=0, **kwargs).fit(model, point())
+        return parameters(model)
+
+    return _with_ranks(rank, world, train)
+
+
+def products_on_ranks(rank: int, world: int) -> list[Tensor]:
+    """A probe of a GAN's Jacobian in the middle of training: field, J w and J^T w."""
+    found: list[Tensor] = []
+
+    class Probe(Callback):
+        def on_train_batch_start(self, trainer: Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+            real = batch if isinstance(batch, Tensor) else batch[0]
+            jacobian = module.jacobian(module.game_batch(real))
+            numbers = torch.Generator().manual_seed(1)
+            w = by_player(torch.randn(sum(jacobian.sizes), generator=numbers, dtype=torch.float64), jacobian.sizes)
+            found.extend([*jacobian.field, jacobian.rows(0, w), jacobian.rows(1, w), *jacobian.transposed(w)])
+
+    def train(**kwargs: Any) -> list[Tensor]:
+        trainer = quiet_trainer(
+            precision="64-true", max_steps=1, num_sanity_val_steps=0, limit_val_batches=0, callbacks=[Probe()], **kwargs
+        )
+        trainer.fit(make("R3GAN"), ring())
+        return [tensor.clone() for tensor in found]
+
+    return _with_ranks(rank, world, train)
 
 
 def latents_on_ranks(rank: int, world: int) -> Tensor:
@@ -88,3 +146,20 @@ def _with_ranks(rank: int, world: int, train: Any) -> Any:
         LOCAL_WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT="29500",
     )  # fmt: skip
     return train(devices=world, strategy="ddp")
+
+
+def spectrum_on_ranks(rank: int, world: int) -> dict[str, float]:
+    """What GameSpectrum logs of two iterations of gradient descent in float64."""
+
+    def train(**kwargs: Any) -> dict[str, float]:
+        sgd = partial(torch.optim.SGD, lr=0.05)
+        torch.manual_seed(0)
+        networks = MLPGenerator((2,), latent_dim=3, width=16, depth=2), MLPDiscriminator((2,), width=16, depth=2)
+        model = gan_modules.NSGAN(*networks, generator_optimizer=sgd, discriminator_optimizer=sgd)
+        off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
+        callback = GameSpectrum(every_n_steps=2, vectors=30, picture=False)
+        trainer = quiet_trainer(callbacks=[callback], **off, **kwargs)
+        trainer.fit(model, ring())
+        return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("game/")}
+
+    return _with_ranks(rank, world, train)
