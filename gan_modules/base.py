@@ -316,6 +316,8 @@ class GameModule(SavesArguments, LightningModule, ABC):
         return []
 
     def setup(self, stage: str) -> None:
+        if len(self.players) != 2:
+            raise TypeError(f"{type(self).__name__} has {len(self.players)} players: a game has two.")
         strategies.prepare(self.trainer)
         # a checkpoint is loaded next, which must find the precision it was written in
         self.trainer.strategy.precision_plugin.convert_module(self)

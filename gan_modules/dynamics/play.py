@@ -87,7 +87,9 @@ class Play:
         self.game = game
         self.rule: Rule = rule
         makers = optimizers if isinstance(optimizers, tuple) else (gradient_descent(optimizers),) * 2
-        players: tuple[nn.Module, nn.Module] = game.players
+        players: tuple[nn.Module, ...] = game.players
+        if len(players) != 2:
+            raise TypeError(f"{type(game).__name__} has {len(players)} players: a game has two.")
         made = [
             make([p for p in player.parameters() if p.requires_grad])
             for make, player in zip(makers, players, strict=True)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 
 from gan_modules import NSGAN, R3GAN, WGANGP, NonFiniteError
+from gan_modules.dynamics import Play
 from gan_modules.protocols import PLAYER_NAMES
 from gan_modules.rules import Alternating, Simultaneous
 
@@ -242,3 +243,16 @@ def test_nan_parameters_are_told_before_metrics_see_samples(tiny, fit):
         next(module.generator.parameters()).fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="parameters are not finite"):
         module.on_validation_start()
+
+
+def test_a_game_has_two_players(tiny, fit):
+    class Alone(NSGAN):
+        @property
+        def players(self):
+            return (self.generator,)
+
+    module = tiny(Alone)
+    with pytest.raises(TypeError, match="Alone has 1 players"):
+        fit(module)
+    with pytest.raises(TypeError, match="Alone has 1 players"):
+        Play(module, Simultaneous(), 0.1)
