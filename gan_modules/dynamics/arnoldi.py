@@ -12,6 +12,8 @@ from gan_modules.batch import key
 
 #: the most vectors that are kept: 40 give the leading five eigenvalues of a GAN's Jacobian to the last digits
 MAX_VECTORS = 40
+#: products that improve the starting vector: the fifth eigenvalue gains one to two digits, at no memory
+POWER_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,15 @@ class Ritz:
         return weights.to(self.basis.dtype) @ self.basis
 
 
-def arnoldi(apply: Callable[[Tensor], Tensor], like: Tensor, vectors: int = MAX_VECTORS, *, seed: int = 0) -> Ritz:
+def arnoldi(
+    apply: Callable[[Tensor], Tensor],
+    like: Tensor,
+    vectors: int = MAX_VECTORS,
+    *,
+    start: Tensor | None = None,
+    power_steps: int = 0,
+    seed: int = 0,
+) -> Ritz:
     """Ritz values of ``apply`` from a Krylov space, orthogonalised twice.
 
     Memory is ``vectors`` times that of ``like``, on its device.
@@ -55,7 +65,9 @@ def arnoldi(apply: Callable[[Tensor], Tensor], like: Tensor, vectors: int = MAX_
         apply: a real linear map on vectors of shape (n,).
         like: any vector of that shape, for its type and device.
         vectors: dimension of the Krylov space, and products; fewer where the space is invariant before.
-        seed: of the starting vector, which is drawn from a private generator, on every process the same.
+        start: a vector that is rich in what is sought; a hundredth of a random one is added, so that nothing is missed.
+        power_steps: products that the starting vector takes first: more of the leading eigenvalues in as many vectors.
+        seed: of the random vector, which is drawn from a private generator, on every process the same.
 
     Raises:
         ValueError: fewer than one vector.
@@ -64,16 +76,18 @@ def arnoldi(apply: Callable[[Tensor], Tensor], like: Tensor, vectors: int = MAX_
     if vectors < 1:
         raise ValueError(f"arnoldi(vectors={vectors}): at least 1 vector.")
     m = min(vectors, len(like))
-    generator = torch.Generator().manual_seed(key("arnoldi", seed))
-    start = torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
     basis = like.new_zeros(m, len(like))
-    basis[0] = start / start.norm()
+    basis[0] = _start(like, start, seed)
+    steps = power_steps if m < len(like) else 0  # a whole space needs no good start
+    for _ in range(steps):
+        image = _finite(apply(basis[0]))
+        if not image.any():
+            break
+        basis[0] = image / image.norm()
     hessenberg = torch.zeros(m + 1, m, dtype=torch.float64)
     used = m
     for j in range(m):
-        image = apply(basis[j])
-        if not image.isfinite().all():
-            raise FloatingPointError("A product with the game's Jacobian is not finite: the game is past its numbers.")
+        image = _finite(apply(basis[j]))
         size = float(image.norm())
         for _ in range(2):  # the second pass restores the orthogonality that rounding took from the first
             overlap = basis[: j + 1] @ image
@@ -92,4 +106,20 @@ def arnoldi(apply: Callable[[Tensor], Tensor], like: Tensor, vectors: int = MAX_
     order = values.abs().argsort(descending=True)
     values, coordinates = values[order], coordinates[:, order]
     residuals = last * coordinates[-1].abs() / torch.linalg.vector_norm(coordinates, dim=0)
-    return Ritz(values, residuals, used, basis[:used], coordinates)
+    return Ritz(values, residuals, steps + used, basis[:used], coordinates)
+
+
+def _start(like: Tensor, given: Tensor | None, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(key("arnoldi", seed))
+    random = torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
+    start = random / random.norm()
+    if given is not None and given.any():
+        start = given / given.norm() + 0.01 * start
+    unit: Tensor = start / start.norm()
+    return unit
+
+
+def _finite(image: Tensor) -> Tensor:
+    if not image.isfinite().all():
+        raise FloatingPointError("A product with the game's Jacobian is not finite: the game is past its numbers.")
+    return image

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from gan_modules.batch import GameBatch
 from gan_modules.protocols import PLAYER_NAMES, Game, Vector
@@ -27,10 +32,11 @@ class GameJacobian:
 
     Parameters and buffers are copied first: the game may move on, batch norm's statistics stay as they are, and nothing
     reaches ``.grad``. Derivatives are taken in the parameters' own precision, with autocast off and attention in its
-    twice differentiable form. Singular vectors of spectral normalisation count as constants, as they do in training.
+    twice differentiable form. Singular vectors of spectral normalisation are those of the last training step, constants
+    as they are there.
 
-    The graphs of the gradients are kept as long as the object lives, so that a product costs one backward pass through
-    them, about two gradients.
+    A player's rows of J w are -grad_player <grad L, w>, for mixed derivatives commute: one backward pass through the
+    graph of the player's gradient, which is kept as long as the object lives. So a product costs about two gradients.
 
     Args:
         game: whose losses are differentiated.
@@ -38,21 +44,22 @@ class GameJacobian:
 
     Raises:
         ValueError: an empty batch, or a player without trained parameters.
-        NotTwiceDifferentiableError: at a product, where an operation of a network has no second derivative.
+        NotTwiceDifferentiableError: at the field or a product, where an operation has no second derivative.
     """
 
     def __init__(self, game: Game, batch: GameBatch) -> None:
         if len(batch.real) == 0:
             raise ValueError("The batch has no rows: a game's Jacobian needs at least one.")
         self.game = game
-        self.batch = batch
         self._losses = PlayerLosses(game)
-        self._point = tuple(_copied(self._losses.trained(player)) for player in range(2))
+        with torch.inference_mode(False):
+            self.batch = _outside_inference(batch)
+            self._point = tuple(_copied(self._losses.trained(player)) for player in range(2))
+            self._buffers = self._losses.buffer_copies()
         for name, point in zip(PLAYER_NAMES, self._point, strict=True):
             if not point:
                 raise ValueError(f"The {name} has no trained parameters: a game needs two players that can move.")
         self._inputs = [list(point.values()) for point in self._point]
-        self._buffers = self._losses.buffer_copies()
         #: what was computed so far, in units of a whole product J w or J^T w
         self.products = 0.0
 
@@ -64,54 +71,59 @@ class GameJacobian:
     @property
     def losses(self) -> Vector:
         """Both players' losses on this process's rows."""
-        return self._graphs[0][0].detach(), self._graphs[1][0].detach()
+        return self._values[0].detach(), self._values[1].detach()
 
     @cached_property
     def field(self) -> Vector:
-        first, second = self.game.all_mean([-gradient.detach() for _, gradient in self._graphs])
+        first, second = self.game.all_mean([-gradient.detach() for gradient in self._own])
         return first, second
 
     def rows(self, player: int, w: Parts) -> Tensor:
         self.products += sum(part is not None for part in w) / 4
-        dummy, images = self._images[player]
-        with _explained(self._losses):
-            # images = (dg/dx)^T u are linear in u, so that their own transposed product with w is (dg/dx) w
-            (product,) = _gradients(images, [dummy], w)
-        return self.game.all_mean([-product])[0]
+        with self._derivatives():
+            product = _gradients(self._whole[player], self._inputs[player], w)
+        return self.game.all_mean([-_flat(product)])[0]
 
     def transposed(self, w: Parts) -> Vector:
         self.products += sum(part is not None for part in w) / 2
-        with _explained(self._losses):
-            gradients = [gradient for _, gradient in self._graphs]
-            product = _gradients(gradients, [*self._inputs[0], *self._inputs[1]], w)
+        with self._derivatives():
+            product = _gradients(self._own, [*self._inputs[0], *self._inputs[1]], w)
         first, second = self.game.all_mean([-part for part in self._by_player(product)])
         return first, second
 
-    def _loss(self, player: int) -> Tensor:
+    @cached_property
+    def _values(self) -> list[Tensor]:
+        """Each player's loss, with its graph."""
         everything = self._point[0] | self._point[1] | self._buffers
-        loss: Tensor = functional_call(self._losses, everything, (player, self.batch))
-        return loss
+        with self._derivatives(), _power_iteration_off(self._losses):
+            values = [functional_call(self._losses, everything, (player, self.batch)) for player in range(2)]
+            for value in values:
+                _refuse_once_differentiable(value)
+            return values
 
     @cached_property
-    def _graphs(self) -> list[tuple[Tensor, Tensor]]:
-        """Each player's loss and flat gradient, with its graph."""
-        found = []
-        with _differentiable(self.batch), _explained(self._losses):
-            for player, inputs in enumerate(self._inputs):
-                loss = self._loss(player)
-                found.append((loss, _flat(_gradients([loss], inputs, create_graph=True))))
-        return found
+    def _own(self) -> list[Tensor]:
+        """Each player's gradient of its loss, with its graph."""
+        with self._derivatives():
+            pairs = zip(self._values, self._inputs, strict=True)
+            return [_flat(_gradients([value], inputs, create_graph=True)) for value, inputs in pairs]
 
     @cached_property
-    def _images(self) -> list[tuple[Tensor, Vector]]:
-        """For each player a dummy u and (dg/dx)^T u by player, with its graph in u."""
-        found = []
-        for _, gradient in self._graphs:
-            with _differentiable(self.batch), _explained(self._losses):
-                dummy = torch.zeros_like(gradient, requires_grad=True)
-                images = _gradients([gradient], [*self._inputs[0], *self._inputs[1]], [dummy], create_graph=True)
-            found.append((dummy, self._by_player(images)))
-        return found
+    def _whole(self) -> list[Vector]:
+        """The gradient of each player's loss in both players' parameters, with its graph."""
+        with self._derivatives():
+            inputs = [*self._inputs[0], *self._inputs[1]]
+            return [self._by_player(_gradients([value], inputs, create_graph=True)) for value in self._values]
+
+    @contextmanager
+    def _derivatives(self) -> Iterator[None]:
+        """Gradients on, autocast off, attention in the form that has a second derivative, errors explained."""
+        autocast = torch.autocast(self.batch.real.device.type, enabled=False)
+        with (
+            torch.inference_mode(False), torch.enable_grad(), autocast, sdpa_kernel(SDPBackend.MATH),
+            _explained(self._losses),
+        ):  # fmt: skip
+            yield
 
     def _by_player(self, tensors: Sequence[Tensor]) -> Vector:
         split = len(self._inputs[0])
@@ -137,6 +149,15 @@ class PlayerLosses(nn.Module):
     def buffer_copies(self) -> dict[str, Tensor]:
         """Copies of all buffers, by name, for losses that are to leave them as they are."""
         return {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
+
+
+def _outside_inference(batch: GameBatch) -> GameBatch:
+    """The batch with copies of what was made in inference mode, through which no derivative can be taken."""
+    return replace(batch, real=_usable(batch.real), z=_usable(batch.z), labels=_usable(batch.labels))
+
+
+def _usable(tensor: Any) -> Any:
+    return tensor.clone() if tensor is not None and tensor.is_inference() else tensor
 
 
 def _copied(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -170,14 +191,47 @@ def _gradients(
 
 
 @contextmanager
-def _differentiable(batch: GameBatch) -> Iterator[None]:
-    """Gradients on, autocast off, and scaled dot-product attention in the form that has a second derivative."""
-    autocast = torch.autocast(batch.real.device.type, enabled=False)
-    with torch.inference_mode(False), torch.enable_grad(), autocast, sdpa_kernel(SDPBackend.MATH):
+def _power_iteration_off(losses: nn.Module) -> Iterator[None]:
+    """Spectral normalisation takes its singular vectors as they are, for both players' losses alike."""
+
+    def iterates(module: nn.Module) -> bool:
+        hooks = module._forward_pre_hooks.values()
+        return isinstance(module, _SpectralNorm) or any(isinstance(hook, SpectralNorm) for hook in hooks)
+
+    training = [module for module in losses.modules() if module.training and iterates(module)]
+    for module in training:
+        module.training = False
+    try:
         yield
+    finally:
+        for module in training:
+            module.training = True
 
 
-_MISSING = re.compile(r"derivative for (\S+) is not implemented|(once_differentiable)|Trying to backward through (\S+)")
+_MISSING = re.compile(
+    r"derivative for (\S+) is not implemented|Trying to backward through (\S+)"
+    r"|(aot_autograd) does not currently support double backward|(autograd\.Function \S+)"
+    r"|(\S+) does not support 3rd\+ order derivatives"
+)
+
+
+def _refuse_once_differentiable(value: Tensor) -> None:
+    """Raise where the graph of a loss holds a Function marked once_differentiable.
+
+    Torch leaves its second derivative out without a word, unless a derivative is taken at the inputs of its backward.
+    """
+    seen: set[Any] = set()
+    found = [value.grad_fn]
+    while found:
+        node: Any = found.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        function: Any = getattr(node, "_forward_cls", None)
+        code = getattr(getattr(function, "backward", None), "__code__", None)
+        if code is not None and code.co_filename == once_differentiable.__code__.co_filename:
+            raise RuntimeError(f"autograd.Function {function.__name__} is marked once_differentiable")
+        found.extend(following for following, _ in node.next_functions)
 
 
 @contextmanager
@@ -188,11 +242,11 @@ def _explained(losses: nn.Module) -> Iterator[None]:
         found = _MISSING.search(str(error))
         if found is None:
             raise
-        own = "an autograd.Function marked once_differentiable" if found.group(2) else None
-        operation = own or found.group(1) or found.group(3)
+        operation = next(group for group in found.groups() if group)
         modules = sorted({type(m).__name__ for m in losses.modules() if not list(m.children())})
         raise NotTwiceDifferentiableError(
-            f"No second derivative of {operation}, in one of {', '.join(modules)}: a game's Jacobian differentiates "
-            "every gradient again. Replace it by operations that torch differentiates twice (eager rather than "
-            "compiled or fused kernels; a custom Function with a backward made of differentiable operations)."
+            f"Torch can't differentiate {operation} often enough, in one of {', '.join(modules)}: a game's Jacobian "
+            "differentiates every gradient again, that of a gradient penalty a third time. Replace it by operations "
+            "that torch differentiates without end (eager rather than compiled or fused kernels; a custom Function "
+            "with a backward made of differentiable operations), or leave out the gradient penalty."
         ) from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
+from torch import Tensor
 
 from gan_modules.batch import GameBatch
-from gan_modules.dynamics.arnoldi import MAX_VECTORS, Ritz, arnoldi
+from gan_modules.dynamics.arnoldi import MAX_VECTORS, POWER_STEPS, Ritz, arnoldi
 from gan_modules.dynamics.jacobian import GameJacobian
 from gan_modules.dynamics.matrix_jacobian import times
 from gan_modules.protocols import Game, Jacobian
@@ -23,13 +22,16 @@ def spectrum(game: Game | Jacobian, batch: GameBatch | None = None, k: int = 5, 
         game: a game, or a Jacobian of one.
         batch: data and randomness of the losses; with a game only.
         k: how many.
-        vectors: products with J, each about two gradients, and vectors of the parameters' size that are held.
+        vectors: vectors of the parameters' size that are held; products with J are POWER_STEPS more, each about two
+            gradients.
 
     Returns:
         Values with residuals; fewer than ``k`` in a game of fewer parameters.
     """
     jacobian = as_jacobian(game, batch)
-    found = arnoldi(lambda w: times(jacobian, w), torch.cat(jacobian.field), vectors)
+    # the field is rich in the directions that matter: what a few steps of the game have already amplified
+    field = finite_field(jacobian)
+    found = arnoldi(lambda w: times(jacobian, w), field, vectors, start=field, power_steps=POWER_STEPS)
     return Ritz(found.values[:k], found.residuals[:k], found.products, found.basis, found.coordinates[:, :k])
 
 
@@ -48,6 +50,13 @@ def as_jacobian(game: Game | Jacobian, batch: GameBatch | None) -> Jacobian:
     return GameJacobian(game, batch)
 
 
-def converged_tolerance(dtype: torch.dtype) -> float:
-    """The relative residual at which a Ritz value counts as found, in arithmetic of that type."""
-    return math.sqrt(torch.finfo(dtype).eps)
+def finite_field(jacobian: Jacobian) -> Tensor:
+    """The field, flat over both players.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    field = torch.cat(jacobian.field)
+    if not field.isfinite().all():
+        raise FloatingPointError("The game's field is not finite: parameters or losses are past their numbers.")
+    return field

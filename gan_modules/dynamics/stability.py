@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import torch
@@ -17,16 +18,23 @@ from gan_modules.batch import GameBatch
 from gan_modules.dynamics.arnoldi import MAX_VECTORS, Ritz, arnoldi
 from gan_modules.dynamics.matrix_jacobian import MatrixJacobian, dense, times
 from gan_modules.dynamics.operator import UpdateOperator
-from gan_modules.dynamics.spectrum import as_jacobian, converged_tolerance
-from gan_modules.protocols import Game, Jacobian
+from gan_modules.dynamics.spectrum import as_jacobian, finite_field
+from gan_modules.protocols import Game, Jacobian, Vector, by_player
 
-Verdict = Literal["stable", "neutral", "unstable", "unstable at any rate"]
+Verdict = Literal["stable", "neutral", "unstable", "unstable at any rate", "unresolved"]
+Parts = tuple[Tensor | None, Tensor | None]
 Kind = Literal["Neimark-Sacker", "flip", "real"]
 
 #: operators up to this size are taken whole, and their eigenvalues are exact
-DENSE_SIZE = 256
+DENSE_SIZE = 128
 #: learning rates are searched from 2^-20 to 2^20 of the present ones
 _OCTAVES = 20
+#: octaves from a guessed limit in which the limit is looked for first
+_NEAR = 1 / 64
+#: largest residual of an eigenvalue that is judged, relative to the largest modulus; its own residual is its margin
+RESIDUAL = 1e-4
+_ALMOST_REAL = 1e-6
+_ALMOST_ZERO = -1 + 1e-300
 
 
 class OperatorRule(Protocol):
@@ -95,6 +103,7 @@ class Stability:
             f"{self.time_to_converge:.3g} iterations",
             "neutral": "neutral: a displacement neither grows nor shrinks",
             "unstable": f"unstable at these learning rates: a displacement grows by {self.radius:.6g} an iteration",
+            "unresolved": "unresolved: no eigenvalue of the update was found",
             "unstable at any rate": f"unstable at any learning rate: a displacement grows by {self.radius:.6g} an "
             "iteration, and lower rates only slow it",
         }[self.verdict]
@@ -166,179 +175,229 @@ def _gradient_descent(jacobian: Jacobian, rates: tuple[float, float]) -> list[Op
 
 
 class _Analysis:
-    """The search for the largest stable multiple of the learning rates."""
+    """The multipliers of an update at present, and the largest multiple of its learning rates that is stable."""
 
     def __init__(self, operator: UpdateOperator, vectors: int, dense_size: int) -> None:
         self.vectors = vectors
         self.whole = operator.size <= dense_size
-        self.operator = operator.on(dense(operator.jacobian), operator.recurrences) if self.whole else operator
-        self.like = torch.cat(operator.jacobian.field)
-        self.tolerance = converged_tolerance(self.like.dtype)
-        #: a multiplier this near to 1 in modulus is neutral, and one this near to 1 stands still
-        self.neutral = (
-            self.tolerance if not self.whole else 100 * float(torch.finfo(self.like.dtype).eps) * operator.size
-        )
-        self.products = float(sum(operator.jacobian.sizes) if self.whole else 0)
+        self.like = finite_field(operator.jacobian)
+        #: rounding errors of the game, in units of the fastest displacement
+        self.eps = float(torch.finfo(self.like.dtype).eps)
+        self.jacobian = _InDouble(dense(operator.jacobian) if self.whole else operator.jacobian)
+        self.operator = operator.on(self.jacobian, operator.recurrences)
+        self._dense_products = float(sum(self.jacobian.sizes)) if self.whole else 0.0
 
     def judge(self) -> Stability:
-        now, exponents = self._multipliers(self.operator), self._exponents()
-        judged = self._judged(now)
-        radius, growth = self._radius(judged), self._growth(judged)
-        limit, at_limit = self._limit(growth, exponents)
-        verdict: Verdict
-        if abs(growth) <= self.neutral:
-            verdict = "neutral"
-        elif growth < 0:
-            verdict = "stable"
-        else:
-            verdict = "unstable" if limit is not None else "unstable at any rate"
-        if verdict == "neutral":
-            limit, at_limit = None, None
-        binding = (
-            at_limit if at_limit is not None else (self._leading(judged) if verdict.startswith("unstable") else None)
-        )
+        now, exponents = self.multipliers(0.0), self._exponents()
+        period = self.operator.period
+        verdict = now.verdict()
+        limit, at_limit = self._limit(exponents) if verdict in ("stable", "unstable") else (None, None)
+        if verdict == "unstable" and limit is None:
+            verdict = "unstable at any rate"
+        binding = at_limit if at_limit is not None else now.leading if verdict.startswith("unstable") else None
         return Stability(
             verdict=verdict,
-            radius=radius,
+            radius=now.radius ** (1 / period),
             limit=limit,
             kind=None if at_limit is None else _kind(at_limit),
             binding=binding,
-            period=math.inf if binding is None else self._turn(binding),
+            period=math.inf if binding is None else _turn(binding) * period,
             multipliers=now.values,
-            multiplier_residuals=now.residuals,
+            multiplier_residuals=now.found.residuals,
             exponents=exponents.values,
             exponent_residuals=exponents.residuals,
             rotation=_rotation(exponents.values),
-            null=int((now.converged(self.tolerance) & self._still(now)).sum()),
-            resolved=self.whole or bool(exponents.converged(self.tolerance).all()),
-            direction=self._direction(now) if growth > self.neutral else None,
-            products=self.products,
+            null=int((now.known & now.still).sum()),
+            resolved=self.whole or bool(exponents.converged(RESIDUAL).all()),
+            direction=now.direction(len(self.like)) if verdict.startswith("unstable") else None,
+            products=self._dense_products or self.jacobian.products,
         )
 
-    # --- eigenvalues --------------------------------------------------------------------------------------------
+    def multipliers(self, octave: float) -> _Multipliers:
+        """Those at 2^octave times the present learning rates."""
+        operator = self.operator.scaled(2.0**octave)
 
-    def _multipliers(self, operator: UpdateOperator) -> Ritz:
-        like = self.like.new_zeros(operator.size)
+        def displacement(state: Tensor) -> Tensor:
+            # in float64, so that nothing is lost of steps that are small against the state
+            double = state.double()
+            return (operator(double) - double).to(state.dtype)
+
         if self.whole:
-            return _exact(operator.dense())
-        found = arnoldi(operator, like, self.vectors)
-        self.products += found.products * operator.period
-        return found
+            units = torch.eye(operator.size, dtype=torch.float64, device=self.like.device)
+            return _Multipliers(_exact(torch.stack([displacement(unit) for unit in units], 1)), self.eps)
+        return _Multipliers(arnoldi(displacement, self.like.new_zeros(operator.size), self.vectors), self.eps)
 
     def _exponents(self) -> Ritz:
-        jacobian, recurrences = self.operator.jacobian, self.operator.recurrences
-        flow = torch.cat([r.flow for r in recurrences])
-        decay, shrinkage = (torch.cat([getattr(r, name) for r in recurrences]) for name in ("decay", "shrinkage"))
+        recurrences = self.operator.recurrences
+        flow, decay, shrinkage = (
+            torch.cat([getattr(r, name) for r in recurrences]).double() for name in ("flow", "decay", "shrinkage")
+        )
 
         def apply(w: Tensor) -> Tensor:
-            return flow * (times(jacobian, w) - decay * w) - shrinkage * w
+            double = w.double()
+            return (flow * (times(self.jacobian, double) - decay * double) - shrinkage * double).to(w.dtype)
 
         if self.whole:
             return _exact(torch.stack([apply(unit) for unit in torch.eye(len(flow)).to(flow)], 1))
-        found = arnoldi(apply, flow, self.vectors)
-        self.products += found.products
-        return found
-
-    def _still(self, found: Ritz) -> Tensor:
-        return (found.values - 1).abs() <= self.neutral
-
-    def _judged(self, found: Ritz) -> Tensor:
-        """Multipliers that are known and do not stand still."""
-        return found.values[found.converged(self.tolerance) & ~self._still(found)]
-
-    def _radius(self, values: Tensor) -> float:
-        """Modulus per iteration."""
-        largest = float(values.abs().max()) if len(values) else 1.0
-        return float(largest ** (1 / self.operator.period))
-
-    def _growth(self, values: Tensor) -> float:
-        radius = self._radius(values)
-        return math.log(radius) * self.operator.period if radius > 0 else -math.inf
-
-    @staticmethod
-    def _leading(values: Tensor) -> complex | None:
-        return complex(values[values.abs().argmax()]) if len(values) else None
-
-    def _turn(self, multiplier: complex) -> float:
-        angle = abs(cmath.phase(multiplier))
-        return 2 * math.pi / angle * self.operator.period if angle > self.neutral else math.inf
-
-    def _direction(self, found: Ritz) -> Tensor:
-        usable = found.converged(self.tolerance) & ~self._still(found)
-        index = int(torch.where(usable, found.values.abs(), -1.0).argmax())
-        direction: Tensor = found.vector(index).real[: len(self.like)]
-        direction /= direction.norm()
-        return direction
+        return arnoldi(apply, self.like, self.vectors)
 
     # --- the largest stable rate ------------------------------------------------------------------------------------
 
-    def _limit(self, growth: float, exponents: Ritz) -> tuple[float | None, complex | None]:
-        """The factor on the learning rates at which stability is lost, and the multiplier that loses it there."""
-        if self.whole:
-            return self._search(self.operator, growth)
-        # what one exponent does under this rule and these optimizers is known from a game of two numbers
-        known = exponents.values[exponents.converged(self.tolerance)]
-        known = known[(known.abs() > self.neutral) & (known.imag >= 0)]
-        guesses = [self._small(complex(value)) for value in known]
-        if not guesses or any(guess is None for guess in guesses):
-            return None, None
-        guess = min(g for g in guesses if g is not None)
-        if not math.isfinite(guess):
-            return math.inf, None
-        return self._confirm(guess)
+    def _limit(self, exponents: Ritz) -> tuple[float | None, complex | None]:
+        """The factor on the learning rates at which stability is lost, and the multiplier that loses it there.
 
-    def _small(self, exponent: complex) -> float | None:
-        a, b = exponent.real, exponent.imag
-        matrix = torch.tensor([[a, -b], [b, a]], dtype=torch.float64)
+        Infinite where no rate that was tried is too large, None where all are.
+        """
+        grows = cache(lambda octave: self.multipliers(octave).growth)
+        octave = _boundary(grows, 0.0, 1.0) if self.whole else self._boundary_near(self._guess(exponents), grows)
+        if octave is None or math.isinf(octave):
+            return octave, None
+        return 2.0**octave, self.multipliers(octave).leading
+
+    def _guess(self, exponents: Ritz) -> float | None:
+        """The boundary for the game of which those exponents are all: exact for rules that move the players alike."""
+        known = exponents.values[exponents.converged(RESIDUAL)]
+        known = known[(known.imag >= 0) & (known.abs() > 100 * self.eps * known.abs().max())]
+        if not len(known):
+            return None
         recurrences = [r.of_exponent() for r in self.operator.recurrences]
-        analysis = _Analysis(self.operator.on(MatrixJacobian(matrix, (1, 1)), recurrences), self.vectors, DENSE_SIZE)
-        now = analysis._judged(analysis._multipliers(analysis.operator))
-        return analysis._search(analysis.operator, analysis._growth(now))[0]
+        matrix = _normal_form(known)
+        size = len(known)
+        game = MatrixJacobian(matrix, (size, size))
+        small = _Analysis(self.operator.on(game, recurrences), self.vectors, dense_size=16 * size)
+        return _boundary(lambda octave: small.multipliers(octave).growth, 0.0, 1.0)
 
-    def _search(self, operator: UpdateOperator, growth: float) -> tuple[float | None, complex | None]:
-        def at(octave: float) -> float:
-            return self._growth(self._judged(self._multipliers(operator.scaled(2.0**octave))))
+    @staticmethod
+    def _boundary_near(guess: float | None, grows: Callable[[float], float]) -> float | None:
+        """The boundary of the update itself, from a guess."""
+        if guess is None:
+            return None
+        return _boundary(grows, min(guess, float(_OCTAVES)), _NEAR, tolerance=_NEAR / 20)
 
-        step = 1 if growth < 0 else -1
-        inside, outside = (0.0, None) if growth < 0 else (None, 0.0)
-        for octave in range(1, _OCTAVES + 1):
-            value = at(step * octave)
-            if value < -self.neutral:
-                inside = float(step * octave)
-            elif value > self.neutral or not math.isfinite(value):
-                outside = float(step * octave)
-            if inside is not None and outside is not None:
-                break
-        if inside is None:
-            return None, None
-        if outside is None:
-            return math.inf, None
-        root = float(brentq(at, inside, outside, xtol=1e-13))
-        values = self._judged(self._multipliers(operator.scaled(2.0**root)))
-        return 2.0**root, self._leading(values)
 
-    def _confirm(self, guess: float) -> tuple[float | None, complex | None]:
-        """Regula falsi on the update itself, from a guess that is exact for rules in which the players move alike."""
-        points: list[tuple[float, float, complex | None]] = []
-        factor = guess
-        for _ in range(4):
-            values = self._judged(self._multipliers(self.operator.scaled(factor)))
-            growth = self._growth(values)
-            points.append((factor, growth, self._leading(values)))
-            if abs(growth) <= self.neutral or not len(values):
+class _Multipliers:
+    """Eigenvalues 1 + d of an update, from the eigenvalues d of what it adds to a state, and what is known of them."""
+
+    def __init__(self, found: Ritz, eps: float) -> None:
+        displacements = found.values
+        values = 1 + displacements
+        order = values.abs().argsort(descending=True)
+        scale = float(displacements.abs().max())
+        floor = 100 * math.sqrt(len(values)) * (torch.finfo(torch.float64).eps + eps * scale)
+        self.values = values[order]
+        self.found = Ritz(
+            displacements[order], found.residuals[order], found.products, found.basis, found.coordinates[:, order]
+        )
+        self.known = self.found.converged(RESIDUAL)
+        self.still = self.found.values.abs() <= floor
+        # |mu|^2 - 1 = 2 Re d + |d|^2 keeps the digits that log |1 + d| would lose
+        rate = 0.5 * torch.log1p(
+            (2 * self.found.values.real + self.found.values.abs().square()).clamp_min(_ALMOST_ZERO)
+        )
+        self._rates = rate[self.judged]
+        self._margins = self.found.residuals[self.judged].clamp_min(floor)
+        # at small rates growth of second order, |d|^2 / 2, is lost in rounding: not growing is then not known
+        self._lost = (self._rates.abs() <= floor) & (self.found.values[self.judged].abs().square() <= 1e3 * floor)
+
+    @property
+    def judged(self) -> Tensor:
+        """Those that are known and don't stand still."""
+        return self.known & ~self.still
+
+    @property
+    def leading(self) -> complex | None:
+        """The largest that is judged."""
+        judged = self.values[self.judged]
+        return complex(judged[0]) if len(judged) else None
+
+    @property
+    def radius(self) -> float:
+        leading = self.leading
+        return 1.0 if leading is None else abs(leading)
+
+    @property
+    def growth(self) -> float:
+        """Positive where a displacement grows, or where that is lost in rounding."""
+        if not len(self._rates):
+            return -1.0
+        return float(torch.where(self._lost, self._margins, self._rates - self._margins).max())
+
+    def verdict(self) -> Verdict:
+        if not len(self._rates):
+            return "neutral" if bool(self.known.any()) else "unresolved"
+        if float((self._rates - self._margins).max()) > 0:
+            return "unstable"
+        return "stable" if float((self._rates + self._margins).max()) < 0 else "neutral"
+
+    def direction(self, size: int) -> Tensor:
+        """The displacement of both players that grows most, a unit vector."""
+        direction: Tensor = self.found.vector(int(self.judged.int().argmax())).real[:size]
+        direction /= direction.norm()
+        return direction
+
+
+class _InDouble:
+    """A Jacobian as seen in float64, whatever its own precision, its products counted."""
+
+    def __init__(self, jacobian: Jacobian) -> None:
+        self._jacobian = jacobian
+        self._dtype = jacobian.field[0].dtype
+        self.sizes = jacobian.sizes
+        self.field: Vector = by_player(torch.cat(jacobian.field).double(), jacobian.sizes)
+        self.products = 0.0
+
+    def rows(self, player: int, w: Parts) -> Tensor:
+        self.products += sum(part is not None for part in w) / 4
+        return self._jacobian.rows(player, self._own(w)).double()
+
+    def transposed(self, w: Parts) -> Vector:
+        self.products += sum(part is not None for part in w) / 2
+        first, second = self._jacobian.transposed(self._own(w))
+        return first.double(), second.double()
+
+    def _own(self, w: Parts) -> Parts:
+        first, second = (None if part is None else part.to(self._dtype) for part in w)
+        return first, second
+
+
+def _boundary(growth: Callable[[float], float], first: float, stride: float, tolerance: float = 1e-10) -> float | None:
+    """The octave at which growth sets in, from below; infinite where it never does, None where it always is there.
+
+    Searched by strides from ``first``, which double up to an octave: down to where nothing grows, or else up.
+    """
+
+    def strides(sign: int) -> Iterator[float]:
+        step, octave = stride, first
+        while abs(octave + sign * step) <= _OCTAVES:
+            octave += sign * step
+            yield octave
+            step = min(2 * step, 1.0)
+
+    stable, unstable = (None, first) if growth(first) > 0 else (first, None)
+    if stable is None:
+        for octave in strides(-1):
+            if growth(octave) <= 0:
+                stable = octave
                 break
-            if len(points) == 1:
-                factor *= 0.99 if growth > 0 else 1.01
-                continue
-            (f0, g0, _), (f1, g1, _) = points[-2:]
-            if g1 == g0:
+            unstable = octave
+    if stable is None or unstable is None:
+        for octave in strides(1):
+            if growth(octave) <= 0:
+                stable, unstable = octave, None
+            elif stable is not None:
+                unstable = octave
                 break
-            factor = min(max(f1 - g1 * (f1 - f0) / (g1 - g0), 0.25 * f1), 4 * f1)
-            if abs(factor / f1 - 1) < 1e-4:
-                points.append((factor, 0.0, points[-1][2]))
-                break
-        best = min(points, key=lambda point: abs(point[1]))
-        return best[0], best[2]
+    if stable is None:
+        return None
+    if unstable is None:
+        return math.inf
+    return float(brentq(growth, stable, unstable, xtol=tolerance))
+
+
+def _normal_form(exponents: Tensor) -> Tensor:
+    """The matrix ((a, -b), (b, a)) of diagonal blocks with eigenvalues a + i b, a block of each exponent."""
+    a, b = exponents.real.diag(), exponents.imag.diag()
+    return torch.cat([torch.cat([a, -b], 1), torch.cat([b, a], 1)])
 
 
 def _exact(matrix: Tensor) -> Ritz:
@@ -349,6 +408,12 @@ def _exact(matrix: Tensor) -> Ritz:
     return Ritz(values[order].cpu(), residuals, len(matrix), basis, vectors[:, order].cpu())
 
 
+def _turn(multiplier: complex) -> float:
+    """Applications of the update in which its multiplier turns once; infinite where it does not."""
+    angle = abs(cmath.phase(multiplier))
+    return 2 * math.pi / angle if angle > _ALMOST_REAL else math.inf
+
+
 def _rotation(exponents: Tensor) -> float:
     if not len(exponents) or not float(exponents[0].abs()):
         return 0.0
@@ -356,6 +421,6 @@ def _rotation(exponents: Tensor) -> float:
 
 
 def _kind(multiplier: complex) -> Kind:
-    if abs(multiplier.imag) > 1e-6 * abs(multiplier):
+    if abs(multiplier.imag) > _ALMOST_REAL * abs(multiplier):
         return "Neimark-Sacker"
     return "flip" if multiplier.real < 0 else "real"
