@@ -160,7 +160,7 @@ class BilinearRules(Study):
             named = points[0, :, 0, 1].tolist()
             rows += [
                 Row(f"{case.name}: rate at s = {NAMED}", named, case.rate(NAMED), self.tolerance),
-                Row(f"    largest error of {errors.size} rates", worst, 0.0, self.tolerance),
+                Row(f"{case.name}: largest error of {errors.size} rates", worst, 0.0, self.tolerance),
                 *self._limits(case, matrices),
             ]
         return Findings(rows, data)
@@ -177,23 +177,48 @@ class BilinearRules(Study):
         return np.stack(points)
 
     def _limits(self, case: Case, matrices: Matrices) -> list[Row]:
-        """Distances in the leading plane, late in a run, of the starting ones."""
-        inside, past = {0.0: (None, 0.5), math.inf: (3.0, None)}.get(case.limit, (0.99 * case.limit, 1.01 * case.limit))
         rows = []
         if not case.bound or case.bound == math.inf:
             verdict = case.judged.verdict.partition(" ")[0]
-            rows.append(Row("    by stability()", verdict, "unstable" if case.bound == 0 else "stable"))
+            rows.append(Row(f"{case.name}: by stability()", verdict, "unstable" if case.bound == 0 else "stable"))
         elif not case.circles:
             rows.append(
-                Row("    s* by stability()", BELOW * case.bound * (case.judged.limit or math.nan), case.bound, 1e-6)
+                Row(
+                    f"{case.name}: s* by stability()",
+                    BELOW * case.bound * (case.judged.limit or math.nan),
+                    case.bound,
+                    1e-6,
+                )
             )
-        for s, where, relation in ((inside, "inside", "<="), (past, "past", ">=")):
-            if s is not None:
-                distance = np.linalg.norm(matrices.play(case, s, self.long)[:, :, 0], axis=-1)
-                grown = (distance[len(distance) // 2 :].max(0) / distance[0]).tolist()
-                bound = case.overshoot(s) if where == "inside" else 2.0
-                rows.append(Row(f"    growth at s = {s:.4g}, {where} s*", grown, bound, relation=relation))
+        inside, past = {0.0: (None, 0.5), math.inf: (3.0, None)}.get(case.limit, (0.99 * case.limit, 1.01 * case.limit))
+        if inside is not None:
+            late, _, start = self._distances(case, inside, matrices)
+            bound = case.overshoot(inside)
+            rows.append(
+                Row(
+                    f"{case.name}: s = {inside:.4g}, inside s*: late / start",
+                    (late / start).tolist(),
+                    bound,
+                    relation="<=",
+                )
+            )
+        if past is not None:
+            late, earlier, _ = self._distances(case, past, matrices)
+            rows.append(
+                Row(
+                    f"{case.name}: s = {past:.4g}, past s*: late / earlier",
+                    (late / earlier).tolist(),
+                    1.1,
+                    relation=">=",
+                )
+            )
         return rows
+
+    def _distances(self, case: Case, s: float, matrices: Matrices) -> tuple[Array, Array, Array]:
+        """In the leading planes: the largest in the last third and in the middle third of a run, and the first."""
+        distances = np.linalg.norm(matrices.play(case, s, self.long)[:, :, 0], axis=-1)
+        first, middle, last = np.array_split(distances, 3)
+        return last.max(0), middle.max(0), first[0]
 
     def figure(self, findings: Findings) -> Figure:
         columns = -(-len(findings.data) // 2)

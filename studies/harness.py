@@ -35,6 +35,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -42,6 +43,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
@@ -59,7 +61,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "lines.linewidth": 1.2,
-    "savefig.dpi": 130,
+    "savefig.dpi": 120,
 }
 
 
@@ -198,7 +200,7 @@ def conduct(name: str, study: Study, out: Path, console: Console) -> bool:
     with rc_context(STYLE):
         figure = study.figure(findings)
         if figure is not None:
-            figure.savefig(out / "figure.png")
+            _save(figure, out / "figure.png")
     table = Table("", "measured", "expected", "tolerance", "", title=name, box=SIMPLE_HEAD)
     for row in findings.rows:
         table.add_row(row.name, *row.cells())
@@ -207,6 +209,13 @@ def conduct(name: str, study: Study, out: Path, console: Console) -> bool:
     verdict = "holds" if findings.holds else f"[bold red]FAILS[/] in {failed} of {len(findings.rows)} rows"
     console.print(f"{name} {verdict}; {seconds:.0f} s; {out}/")
     return findings.holds
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As a PNG of 64 colours, a third of the size."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    Image.open(buffer).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def _word(value: Any) -> str:

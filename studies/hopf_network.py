@@ -222,8 +222,8 @@ class HopfNetwork(Study):
         return np.array(distances)
 
     def figure(self, findings: Findings) -> Figure:
-        figure, axes = panels(1, 4, width=13, height=3.2)
-        plane, growth, past, blocks = axes[0]
+        figure, axes = panels(2, 2, height=3.1)
+        plane, growth, past, blocks = axes.flat
         one = findings.data[0]
         limit = one["limit"]
         angle = np.linspace(0, 2 * np.pi, 200)

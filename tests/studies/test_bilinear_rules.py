@@ -10,7 +10,7 @@ from gan_modules import BilinearGame, rules
 from studies.__main__ import main
 from studies.bilinear_rules import CASES
 
-SMALL = {"seeds": 2, "shape": (1, 2), "rates": 1, "iterations": 30, "long": 200}
+SMALL = {"seeds": 2, "shape": (1, 2), "rates": 1, "iterations": 30, "long": 120}
 
 
 @pytest.fixture
