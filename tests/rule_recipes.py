@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gan_modules import GANModule, rules
-from gan_modules.dynamics import Play
+from gan_modules.dynamics import Play, dense
 from gan_modules.rules import (
     Alternating,
     CompetitiveGradient,
@@ -152,10 +152,11 @@ SMALL = 2.0**-24
 class StatefulPlay(Play):
     """A play whose full state can be read and set: positions, optimizers' momenta, the rule's tensors."""
 
-    def __init__(self, game: Any, rule: UpdateRule, setting: Setting) -> None:
+    def __init__(self, game: Any, rule: UpdateRule, setting: Setting, at: Tensor | None = None) -> None:
         self.setting = setting
-        batch = None if not hasattr(game, "batch") else lambda k: game.batch()
-        super().__init__(game, rule, setting.make, batch)
+        super().__init__(game, rule, setting.make, lambda k: game.batch())
+        #: the equilibrium, by default 0
+        self.at = torch.zeros_like(self.position) if at is None else at
         self._start = tree_flatten(self.memory)
         self._forget()
 
@@ -205,21 +206,36 @@ class StatefulPlay(Play):
             self.step()
         return self.state
 
-    def matrix(self) -> Tensor:
-        """The linear map that a period makes of the state near the equilibrium 0.
+    def rest(self) -> Tensor:
+        """The state in which nothing moves."""
+        self.position = self.at
+        self.memory = self.rule.init(self.game, self.handles)
+        self._forget()
+        return self.state
 
-        Displacements are so small that a game's curvature counts for 1e-14, and since the state is nothing but the
-        displacement, its rounding errors are relative to it: nothing is lost.
+    def matrix(self) -> Tensor:
+        """The linear map that a period makes of the state near the equilibrium.
+
+        At 0, displacements are so small that a game's curvature counts for 1e-14, and since the state is nothing but
+        the displacement, its rounding errors are relative to it: nothing is lost. Elsewhere central differences are
+        taken, with an error of 1e-10.
         """
-        units = SMALL * torch.eye(len(self.state), dtype=torch.float64)
-        return torch.stack([self.after_a_period(x) / SMALL for x in units], 1)
+        rest = self.rest()
+        elsewhere = bool(self.at.any())
+        size = 2.0**-16 if elsewhere else SMALL
+        columns = []
+        for x in size * torch.eye(len(rest), dtype=torch.float64):
+            moved = self.after_a_period(rest + x)
+            columns.append((moved - self.after_a_period(rest - x)) / (2 * size) if elsewhere else moved / size)
+        return torch.stack(columns, 1)
 
 
 def predicted(play: StatefulPlay) -> Any:
     """The rule's own operator at the play's present optimizers, on the game's Jacobian at the equilibrium."""
-    play.state = torch.zeros_like(play.state)
+    play.rest()
     batch = play.game.batch()
-    return play.rule.operator(play.game.jacobian(batch), play.optimizers)
+    operator = play.rule.operator(play.game.jacobian(batch), play.optimizers)
+    return operator if operator.size < 8 else operator.on(dense(operator.jacobian), operator.recurrences)
 
 
 # --- under the Trainer ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from gan_modules.dynamics.linear_game import Displacement
 class Recurrence:
     """g' = g + decay x;  m' = momentum m + intake g';  x' = (1 - shrinkage) x - rate (look_ahead g' + carry m').
 
-    Numbers are scalars, or one a coordinate of the player.
+    Numbers are scalars, or one a coordinate of the player; ``rate`` is the learning rate itself.
     """
 
     rate: Tensor
@@ -87,10 +87,10 @@ def _(optimizer: Adam, group: dict[str, Any], parameter: Tensor) -> dict[str, Te
     decoupled = isinstance(optimizer, AdamW) or group.get("decoupled_weight_decay", False)
     weight_decay = float(group["weight_decay"])
     return {
-        "rate": sign * group["lr"] / root / (1 - beta1 ** (step + 1)),
+        "rate": sign * group["lr"],
         "momentum": beta1,
         "intake": 1 - beta1,
-        "carry": 1.0,
+        "carry": 1 / root / (1 - beta1 ** (step + 1)),
         "decay": 0.0 if decoupled else sign * weight_decay,
         "shrinkage": group["lr"] * weight_decay if decoupled else 0.0,
     }

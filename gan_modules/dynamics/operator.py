@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 
 from gan_modules.dynamics.linear_game import LinearGame
 from gan_modules.dynamics.linear_optimizer import LinearOptimizer, Recurrence, recurrence
-from gan_modules.dynamics.matrix_jacobian import dense
 from gan_modules.protocols import Jacobian
 
 #: vectors are brought to this size before a rule plays them: an exact power of two, small enough that a rule which is
@@ -31,10 +30,6 @@ class Rule(Protocol):
     def step(self, game: Any, optimizers: Sequence[Any], draw: Any, state: Any) -> Any: ...
 
 
-#: the rule and the Jacobian at a multiple of the learning rates
-At = Callable[[float], tuple[Rule, Jacobian]]
-
-
 class UpdateOperator:
     """state -> state after one period of a rule, linearised: the rule's own ``step``, played on the linearised game.
 
@@ -47,7 +42,6 @@ class UpdateOperator:
         optimizers: the two players' torch optimizers.
         recurrences: what is taken for the optimizers' linearisation; their own if None.
         scale: factor on both learning rates.
-        at: rule and Jacobian at another scale, where they depend on it; the same ones if None.
     """
 
     def __init__(
@@ -58,13 +52,11 @@ class UpdateOperator:
         *,
         recurrences: Sequence[Recurrence] | None = None,
         scale: float = 1.0,
-        at: At | None = None,
     ) -> None:
         self.rule = rule
         self.jacobian = jacobian
         self.optimizers = optimizers
         self.scale = scale
-        self._at: At = at if at is not None else lambda _: (rule, jacobian)
         self.recurrences = list(recurrences) if recurrences is not None else _recurrences(jacobian, optimizers)
         self._game = LinearGame(jacobian)
         self._handles = [
@@ -85,18 +77,9 @@ class UpdateOperator:
 
     def scaled(self, factor: float) -> UpdateOperator:
         """The operator at ``factor`` times these learning rates."""
-        scale = factor * self.scale
-        return UpdateOperator(*self._at(scale), self.optimizers, recurrences=self.recurrences, scale=scale, at=self._at)
-
-    def whole(self) -> UpdateOperator:
-        """The same operator with the Jacobian as a matrix, for small games: products are cheap from then on."""
-
-        def at(scale: float) -> tuple[Rule, Jacobian]:
-            rule, jacobian = self._at(scale)
-            return rule, dense(jacobian) if jacobian is not self.jacobian else matrix
-
-        matrix = dense(self.jacobian)
-        return UpdateOperator(self.rule, matrix, self.optimizers, recurrences=self.recurrences, scale=self.scale, at=at)
+        return UpdateOperator(
+            self.rule, self.jacobian, self.optimizers, recurrences=self.recurrences, scale=factor * self.scale
+        )
 
     def on(self, jacobian: Jacobian, recurrences: Sequence[Recurrence]) -> UpdateOperator:
         """The operator of the same rule and kind of optimizers on another game."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch.optim import SGD, Optimizer
@@ -80,18 +79,7 @@ class UpdateRule(ABC):
 
     def operator(self, jacobian: Jacobian, optimizers: Sequence[Optimizer]) -> UpdateOperator:
         """The linear map of one period near an equilibrium with that Jacobian, optimizers' momenta included."""
-        at = partial(self.linearised, jacobian, optimizers)
-        return UpdateOperator(*at(1.0), optimizers, at=at)
-
-    def linearised(
-        self, jacobian: Jacobian, optimizers: Sequence[Optimizer], scale: float
-    ) -> tuple[UpdateRule, Jacobian]:
-        """A rule, and the Jacobian of the linear game that it plays as this one plays near the equilibrium.
-
-        The rule itself and the given Jacobian, unless it uses more of the losses than their gradients at the players'
-        own points. ``scale`` is a factor on the learning rates.
-        """
-        return self, jacobian
+        return UpdateOperator(self, jacobian, optimizers)
 
 
 def field_gradients(game: Game, batch: GameBatch) -> None:

@@ -86,16 +86,15 @@ def _least_squares(
     normal = transposed(residual)
     direction, square = normal, normal @ normal
     goal = tolerance * float(b.norm())
+    tiny = torch.finfo(b.dtype).tiny  # 0 / 0 is 0: at b = 0, and where no x is better
     for _ in range(max_iterations):
-        if float(square) == 0.0:
-            break
         image = apply(direction)
-        step = square / (image @ image)
+        step = square / (image @ image).clamp_min(tiny)
         x = x + step * direction
         residual = residual - step * image
         if float(residual.norm()) <= goal:
             break
         normal = transposed(residual)
         before, square = square, normal @ normal
-        direction = normal + (square / before) * direction
+        direction = normal + (square / before.clamp_min(tiny)) * direction
     return x

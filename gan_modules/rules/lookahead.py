@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch.optim import Optimizer
-
-from gan_modules.protocols import Game, Jacobian, PlayerOptimizer
+from gan_modules.protocols import Game, PlayerOptimizer
 from gan_modules.rules.alternating import Alternating
 from gan_modules.rules.base import Cost, Draw, UpdateRule
 
@@ -51,12 +49,6 @@ class Lookahead(UpdateRule):
 
     def check(self, optimizers: Sequence[Any]) -> None:
         self.rule.check(optimizers)
-
-    def linearised(
-        self, jacobian: Jacobian, optimizers: Sequence[Optimizer], scale: float
-    ) -> tuple[UpdateRule, Jacobian]:
-        inner, jacobian = self.rule.linearised(jacobian, optimizers, scale)
-        return replace(self, rule=inner), jacobian
 
     def init(self, game: Game, optimizers: Sequence[PlayerOptimizer]) -> Any:
         slow = [optimizer.position() for optimizer in optimizers]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from gan_modules.protocols import Game, Jacobian, PlayerOptimizer
+from gan_modules.protocols import Game, PlayerOptimizer
 from gan_modules.rules.alternating import Alternating
 from gan_modules.rules.base import Cost, Draw, UpdateRule
 
@@ -51,12 +50,6 @@ class NegativeMomentum(UpdateRule):
 
     def check(self, optimizers: Sequence[Any]) -> None:
         self.rule.check(optimizers)
-
-    def linearised(
-        self, jacobian: Jacobian, optimizers: Sequence[Optimizer], scale: float
-    ) -> tuple[UpdateRule, Jacobian]:
-        inner, jacobian = self.rule.linearised(jacobian, optimizers, scale)
-        return replace(self, rule=inner), jacobian
 
     def init(self, game: Game, optimizers: Sequence[PlayerOptimizer]) -> Any:
         last = [torch.zeros_like(optimizer.position()) for optimizer in optimizers]

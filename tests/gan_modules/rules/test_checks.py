@@ -121,9 +121,3 @@ def test_an_operator_needs_second_moments(optimizer):
 def test_an_operator_needs_a_known_optimizer():
     with pytest.raises(TypeError, match=r"Rprop has no known linearisation.*recurrence_of_group.register"):
         Extragradient().operator(TURN, two(Rprop))
-
-
-@pytest.mark.parametrize("rule", [Unrolled(), Lookahead(Unrolled())], ids=repr)
-def test_the_operator_of_unrolling_needs_losses(rule):
-    with pytest.raises(TypeError, match=r"Unrolled.* needs the losses of the game: pass a GameJacobian"):
-        rule.operator(TURN, two(partial(SGD, lr=0.1)))
