@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from callbacks.game_spectrum_words import Situation, situation, words
 from gan_modules.dynamics import GameJacobian, NotTwiceDifferentiableError, Stability, spectrum, stability
 from gan_modules.protocols import PLAYER_NAMES, Game
 
+#: share of ``warn_at`` below which a later rise is news again
+_CALM = 0.8
 #: largest residual of an eigenvalue that counts as known, relative to the largest modulus
 _RESIDUAL = 1e-4
 _SEVERITY = {"stable": 0.0, "neutral": 0.0, "unstable": 1.0, "unstable at any rate": 2.0}
@@ -39,7 +42,8 @@ class GameSpectrum(Callback):
     - ``game/lr_over_limit``: lr / h*, h* the largest stable learning rates with the players' ratio kept. Near 1 a cycle
       is about to set in, above 1 it does. Absent where no rate is stable or all are, or where h* was not found.
     - ``game/limit``: its inverse; ``game/largest_lr/<player>``: that times the player's learning rate.
-    - ``game/unstable``: 0 no, 1 at these learning rates, 2 at any; absent where nothing was resolved.
+    - ``game/unstable``: 0 no, 1 at these learning rates, 2 at any; absent where that is not resolved, say because
+      a growing motion is in sight that has not converged (more ``vectors`` would tell).
     - ``game/radius``: factor by which a displacement grows (above 1) or shrinks an iteration; ``game/period``:
       iterations of a turn of the motion that loses stability, if it turns.
     - ``game/rotation``: 0 pure attraction or repulsion, 1 pure rotation, of the leading eigenvalue.
@@ -142,6 +146,7 @@ class GameSpectrum(Callback):
         except FloatingPointError as error:
             self._complain(str(error), trainer.global_step)
             return {}
+        answer = doubted(answer)
         self.latest, self.iteration = answer, trainer.global_step
         if self._highest[0] < answer.lr_over_limit < math.inf:
             self._highest = answer.lr_over_limit, trainer.global_step
@@ -164,7 +169,7 @@ class GameSpectrum(Callback):
         values |= {
             "game/unstable": _SEVERITY.get(answer.verdict, math.nan),
             "game/radius": answer.radius,
-            "game/period": answer.period,
+            "game/period": math.inf if answer.binding is None else answer.period,
             "game/rotation": answer.rotation,
             "game/resolved": float(answer.resolved),
             "game/products": answer.products,
@@ -183,12 +188,15 @@ class GameSpectrum(Callback):
     def _warn(self, trainer: Trainer, pl_module: Any, answer: Stability) -> None:
         now = situation(answer, self.warn_at)
         if now is Situation.CALM:
-            self._said &= {Situation.ANY_RATE}  # which comes and goes in mid-training, and is said once
-        elif now not in self._said and not (now is Situation.NEAR and Situation.PAST in self._said):
-            rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers]
-            text = words(now, answer, rates, type(pl_module.rule).__name__, pl_module.rule.period)
-            _warn(text, trainer.global_step)
-            self._said.add(now)
+            if answer.lr_over_limit < _CALM * self.warn_at:
+                self._said &= {Situation.ANY_RATE}  # which comes and goes in mid-training, and is said once
+            return
+        if now in self._said or (now is Situation.NEAR and Situation.PAST in self._said):
+            return
+        rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers]
+        text = words(now, answer, rates, type(pl_module.rule).__name__, pl_module.rule.period)
+        _warn(text, trainer.global_step)
+        self._said.add(now)
 
     def _complain(self, text: str, iteration: int) -> None:
         if text not in self._complaints:
@@ -211,6 +219,18 @@ class GameSpectrum(Callback):
 def _warn(text: str, iteration: int) -> None:
     # in place of a line of code, which says nothing to who trains, the iteration
     warnings.warn_explicit(text, StabilityWarning, "GameSpectrum, iteration", iteration)
+
+
+def doubted(answer: Stability) -> Stability:
+    """The answer, unresolved where it is stable by what has converged and a growing motion is in sight that has not.
+
+    An eigenvalue outside the unit circle by more than its residual most likely grows, whatever its digits are.
+    """
+    growing = answer.multipliers.abs() - 1 > answer.multiplier_residuals
+    unknown = ~_converged(answer.multipliers - 1, answer.multiplier_residuals)
+    if answer.verdict == "stable" and bool((growing & unknown).any()):
+        return replace(answer, verdict="unresolved", radius=math.nan, limit=None, kind=None, binding=None)
+    return answer
 
 
 def _converged(values: Tensor, residuals: Tensor) -> Tensor:
