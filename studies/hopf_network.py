@@ -29,7 +29,7 @@ from gan_modules.rules import Simultaneous
 from studies.harness import COLOURS, Findings, Row, Run, Study, panels
 
 #: learning rates at which growth is looked at first, the same for every seed
-COARSE = tuple(0.05 * 2 ** (k / 2) for k in range(7))
+COARSE = tuple(0.03 * 2 ** (k / 2) for k in range(9))
 #: size at which a perturbation is held
 SIZE = 1e-6
 
@@ -84,16 +84,18 @@ class HopfNetwork(Study):
         iterations: of training before it is anchored.
         burn: iterations before growth is measured, in which other motions die out.
         watch: iterations over which it is measured.
+        past: iterations of training past h*.
     """
 
     rows: int = 256
     hidden: int = 8
     latent_dim: int = 4
     gamma: float = 0.3
-    anchor: float = 0.8
+    anchor: float = 1.0
     iterations: int = 1000
     burn: int = 400
     watch: int = 400
+    past: int = 2500
 
     FULL: ClassVar[dict[str, Any]] = {"burn": 1000, "watch": 1000}
 
@@ -137,13 +139,13 @@ class HopfNetwork(Study):
         limit, binding = float(limits.min()), complex(eigenvalues[limits.argmin()])
         # the same from products alone, as a diagnostic of a network of any size has it
         probe = stability(GameJacobian(rest.game, rest.batch), rule=Simultaneous(), lr=0.1, dense_size=0)
-        coarse = [self._growth(rest, lr, seed)[0] for lr in COARSE]
-        first = next(i for i, rate in enumerate(coarse) if rate > 0)
-        fine = np.linspace(COARSE[first - 1], COARSE[first], 6)
+        grows = next((lr for lr in COARSE if self._growth(rest, lr, seed)[0] > 0), math.nan)
+        fine = np.linspace(grows / math.sqrt(2), grows, 6)  # between the last that shrank and the first that grew
         rates, turns = zip(*(self._growth(rest, float(lr), seed) for lr in fine), strict=True)
         measured, turn = _crossing(fine, rates, turns)
         mixed = matrix[:n, n:]
         past = self._past(rest, 1.03 * limit, seed)
+        late = np.array_split(past[-self.past // 4 :], 2)
         with torch.no_grad():
             generated = rest.game.generator(rest.batch.z)
         predicted = [float(torch.log(torch.abs(1 + lr * eigenvalues)).max()) for lr in fine]
@@ -159,7 +161,7 @@ class HopfNetwork(Study):
             "measured": measured / limit,
             "period": 2 * math.pi / abs(np.angle(1 + limit * binding)),
             "turn": turn / (2 * math.pi / abs(np.angle(1 + limit * binding))),
-            "settled": float(np.sqrt((past[-300:] ** 2).mean() / (past[-600:-300] ** 2).mean())),
+            "settled": float(np.sqrt((late[1] ** 2).mean() / (late[0] ** 2).mean())),
             "twist": torch.linalg.svdvals(mixed)[:4].tolist(),
             "antisymmetric": float((mixed + matrix[n:, :n].T).abs().max()),
             "rotations": [_fastest(matrix, n, scale) for scale in (0.0, 0.5, 1.0)],
@@ -173,15 +175,16 @@ class HopfNetwork(Study):
 
     def _equilibrium(self, seed: int) -> Equilibrium:
         real = DigitsDataModule(batch_size=1).load("train")[0][: self.rows].double().flatten(1)
-        with torch.random.fork_rng([]):
-            torch.manual_seed(key("hopf_network", seed))
-            generator = nn.Sequential(
-                nn.Linear(self.latent_dim, self.hidden), nn.Tanh(), nn.Linear(self.hidden, real.shape[1])
-            ).double()
-            discriminator = nn.Sequential(nn.Linear(real.shape[1], self.hidden), nn.Tanh(), nn.Linear(self.hidden, 1))
+        generator, discriminator = (
+            nn.Sequential(nn.Linear(a, self.hidden), nn.Tanh(), nn.Linear(self.hidden, b)).double()
+            for a, b in ((self.latent_dim, real.shape[1]), (real.shape[1], 1))
+        )
+        numbers = torch.Generator().manual_seed(key("hopf_network", seed))
         with torch.no_grad():
+            for p in (*generator.parameters(), *discriminator.parameters()):
+                p.normal_(0, p.shape[-1] ** -0.5, generator=numbers) if p.ndim == 2 else p.zero_()
             generator[2].bias.copy_(real.mean(0))  # samples start among the data
-        game = AnchoredGAN(generator, discriminator.double(), self.gamma, self.latent_dim)
+        game = AnchoredGAN(generator, discriminator, self.gamma, self.latent_dim)
         random = RandomRows(seed, 0, 0, 0, self.rows, self.rows, real.device)
         batch = GameBatch(real, random.normal("z", (self.latent_dim,)).double(), random)
         training = Play(game, Simultaneous(), (_adam, _adam), lambda k: batch)
@@ -213,26 +216,24 @@ class HopfNetwork(Study):
         late, turning = np.array(logarithms[self.burn :]), np.array(projections[self.burn :])
         return float(np.polyfit(np.arange(self.watch), late, 1)[0]), _period(turning)
 
-    def _past(self, rest: Equilibrium, lr: float, seed: int, iterations: int = 2500) -> np.ndarray[Any, Any]:
+    def _past(self, rest: Equilibrium, lr: float, seed: int) -> np.ndarray[Any, Any]:
         """Distance from the equilibrium in training at a rate past h*, from a displacement of size 0.3."""
         play = _play(rest.game, rest.batch, lr)
         play.position = rest.position + 0.3 * _directions(len(rest.position), seed)[0]
-        distances = [float((position - rest.position).norm()) for position in play.trajectory(iterations)]
+        distances = [float((position - rest.position).norm()) for position in play.trajectory(self.past)]
         play.position = rest.position
         return np.array(distances)
 
     def figure(self, findings: Findings) -> Figure:
         figure, axes = panels(2, 2, height=3.1)
         plane, growth, past, blocks = axes.flat
-        one = findings.data[0]
-        limit = one["limit"]
         angle = np.linspace(0, 2 * np.pi, 200)
-        plane.plot((np.cos(angle) - 1) / limit, np.sin(angle) / limit, color="0.6", label="|1 + h* l| = 1")
-        plane.plot(one["eigenvalues"].real, one["eigenvalues"].imag, ".", color=COLOURS[0], ms=4, label="eigenvalues l")
-        plane.set(title="game Jacobian, seed 0", xlabel="Re l", ylabel="Im l")
-        plane.legend(loc="lower left", fontsize=7)
+        plane.plot(np.cos(angle) - 1, np.sin(angle), color="0.6", label="|1 + h* l| = 1")
+        plane.set(title="eigenvalues l of the game Jacobian", xlabel="h* Re l", ylabel="h* Im l", aspect="equal")
+        plane.legend(loc="center left", fontsize=7)
         for result, colour in zip(findings.data, _cycle(), strict=False):
-            scaled = result["fine"] / result["limit"]
+            scaled, points = result["fine"] / result["limit"], result["limit"] * result["eigenvalues"]
+            plane.plot(points.real, points.imag, ".", color=colour, ms=4)
             growth.plot(scaled, result["predicted_rates"], color=colour)
             growth.plot(scaled, result["rates"], "o", color=colour, ms=4, label=f"seed {result['seed']}")
             past.plot(result["past"], color=colour, lw=0.7)
@@ -242,7 +243,7 @@ class HopfNetwork(Study):
         growth.set(title="perturbation: measured (dots), predicted (lines)", xlabel="learning rate / predicted h*",
                    ylabel="growth an iteration")  # fmt: skip
         growth.legend(fontsize=7)
-        past.set(title="training 3 % past h*", xlabel="iteration", ylabel="distance from equilibrium")
+        past.set(title="training 3 % past h* stays on a cycle", xlabel="iteration", ylabel="distance from equilibrium")
         blocks.set(
             title="the twist is the mixed derivative", xlabel="mixed blocks x", ylabel="fastest rotation, max Im l"
         )

@@ -10,7 +10,7 @@ from gan_modules.penalties import R1
 from studies import hopf_network
 from studies.__main__ import main
 
-SMALL = {"seeds": 1, "rows": 64, "hidden": 3, "iterations": 400, "burn": 200, "watch": 200}
+SMALL = {"seeds": 1, "rows": 64, "hidden": 6, "iterations": 400, "burn": 150, "watch": 100, "past": 800}
 
 
 @pytest.fixture
@@ -30,11 +30,13 @@ def test_training_at_another_rate_than_it_says(status, monkeypatch):
     assert status() == 1
 
 
+@pytest.mark.slow
 def test_a_penalty_of_the_wrong_sign(status, monkeypatch):
     monkeypatch.setattr(hopf_network, "R1", lambda gamma: R1(-gamma))
     assert status() == 1
 
 
+@pytest.mark.slow
 def test_a_jacobian_without_its_twist(status, monkeypatch):
     right = hopf_network.dense
 
