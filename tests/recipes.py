@@ -157,7 +157,7 @@ def spectrum_on_ranks(rank: int, world: int) -> dict[str, float]:
         networks = MLPGenerator((2,), latent_dim=3, width=16, depth=2), MLPDiscriminator((2,), width=16, depth=2)
         model = gan_modules.NSGAN(*networks, generator_optimizer=sgd, discriminator_optimizer=sgd)
         off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
-        callback = GameSpectrum(every_n_steps=2, vectors=20, picture=False)
+        callback = GameSpectrum(every_n_steps=2, vectors=30, picture=False)
         trainer = quiet_trainer(callbacks=[callback], **off, **kwargs)
         trainer.fit(model, ring())
         return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("game/")}
