@@ -159,5 +159,5 @@ class DiracGAN(ClosedForms, GANModule):
         if isinstance(rule, Alternating) and rule.n_critic == 1:
             a, b = self.slopes()
             gamma, f2 = self.damping(), -a * b
-            return (-gamma + math.sqrt(gamma**2 + 4 * f2)) / f2
+            return 4 / (gamma + math.sqrt(gamma**2 + 4 * f2))  # the same without 0 / 0 where f = 0
         return super().stability_limit(rule)

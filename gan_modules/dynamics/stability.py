@@ -33,6 +33,8 @@ _OCTAVES = 20
 _NEAR = 1 / 64
 #: largest residual of an eigenvalue that is judged, relative to the largest modulus; its own residual is its margin
 RESIDUAL = 1e-4
+#: Krylov spaces in which what seems to grow is looked for again, and how many such motions at a time
+_RESTARTS, _TOGETHER = 3, 4
 _ALMOST_REAL = 1e-6
 _ALMOST_ZERO = -1 + 1e-300
 
@@ -52,6 +54,7 @@ class Stability:
             and stable at lower ones; "unstable at any rate".
         radius: largest modulus per iteration among the multipliers that are neither null nor unresolved.
         limit: the largest stable multiple of the present learning rates, where one was found: lr / h* is 1 / limit.
+            Where the spectrum is not resolved it is an upper bound: a motion that was not found may be lost before.
         kind: how stability is lost at the limit: "Neimark-Sacker" (a cycle sets in), "flip" (the sign changes at every
             step), or "real" (a drift).
         binding: the multiplier that loses it, at the limit; or the one that grows, where no rate is stable.
@@ -135,9 +138,10 @@ def stability(
 ) -> Stability:
     """Judge the update of a rule around the present parameters, taken for an equilibrium.
 
-    Small updates are taken whole. Of large ones Arnoldi's method gives the fast part of the spectrum, and only values
-    whose residual is small are judged; the largest stable rate is found on the eigenvalues of the field and confirmed
-    on the update itself.
+    Small updates are taken whole. Of large ones Arnoldi's method gives the fast part of the spectrum, and what seems to
+    grow is looked for in Krylov spaces of its own. Only values whose residual is small are judged, each with its
+    residual as margin. The largest stable rate is guessed from the eigenvalues of the field, then found on the update
+    itself: some 250 to 500 products in all, and as many times more as the rule takes in an iteration.
 
     Args:
         game: a game, or a Jacobian of one.
@@ -188,7 +192,7 @@ class _Analysis:
         self._dense_products = float(sum(self.jacobian.sizes)) if self.whole else 0.0
 
     def judge(self) -> Stability:
-        now, exponents = self.multipliers(0.0), self._exponents()
+        now, exponents = self.multipliers(0.0, restarts=_RESTARTS), self._exponents()
         period = self.operator.period
         verdict = now.verdict()
         limit, at_limit = self._limit(exponents) if verdict in ("stable", "unstable") else (None, None)
@@ -213,8 +217,8 @@ class _Analysis:
             products=self._dense_products or self.jacobian.products,
         )
 
-    def multipliers(self, octave: float) -> _Multipliers:
-        """Those at 2^octave times the present learning rates."""
+    def multipliers(self, octave: float, restarts: int = 0) -> _Multipliers:
+        """Those at 2^octave times the present learning rates; Krylov spaces start anew from what seems to grow."""
         operator = self.operator.scaled(2.0**octave)
 
         def displacement(state: Tensor) -> Tensor:
@@ -225,7 +229,14 @@ class _Analysis:
         if self.whole:
             units = torch.eye(operator.size, dtype=torch.float64, device=self.like.device)
             return _Multipliers(_exact(torch.stack([displacement(unit) for unit in units], 1)), self.eps)
-        return _Multipliers(arnoldi(displacement, self.like.new_zeros(operator.size), self.vectors), self.eps)
+        like = self.like.new_zeros(operator.size)
+        found = _Multipliers(arnoldi(displacement, like, self.vectors), self.eps)
+        for _ in range(restarts):
+            start = found.seems_to_grow()
+            if start is None:
+                break
+            found = _Multipliers(arnoldi(displacement, like, self.vectors, start=start), self.eps)
+        return found
 
     def _exponents(self) -> Ritz:
         recurrences = self.operator.recurrences
@@ -294,15 +305,16 @@ class _Multipliers:
         rate = 0.5 * torch.log1p(
             (2 * self.found.values.real + self.found.values.abs().square()).clamp_min(_ALMOST_ZERO)
         )
+        residuals = self.found.residuals
+        unknown = ~self.known & ~self.still
+        # one that is not known may still be known to grow, and says nothing otherwise
+        self._seeming = unknown & (rate > 0)
+        #: those that are known and don't stand still, or surely grow
+        self.judged = (self.known & ~self.still) | (unknown & (rate > 10 * residuals))
         self._rates = rate[self.judged]
-        self._margins = self.found.residuals[self.judged].clamp_min(floor)
+        self._margins = torch.where(self.known, residuals.clamp_min(floor), 10 * residuals)[self.judged]
         # at small rates growth of second order, |d|^2 / 2, is lost in rounding: not growing is then not known
         self._lost = (self._rates.abs() <= floor) & (self.found.values[self.judged].abs().square() <= 1e3 * floor)
-
-    @property
-    def judged(self) -> Tensor:
-        """Those that are known and don't stand still."""
-        return self.known & ~self.still
 
     @property
     def leading(self) -> complex | None:
@@ -321,6 +333,11 @@ class _Multipliers:
         if not len(self._rates):
             return -1.0
         return float(torch.where(self._lost, self._margins, self._rates - self._margins).max())
+
+    def seems_to_grow(self) -> Tensor | None:
+        """The sum of the vectors of what grows and is not known yet, if there is any: a start to know it by."""
+        indices = self._seeming.nonzero()[:_TOGETHER, 0].tolist()
+        return sum((self.found.vector(i).real for i in indices), torch.tensor(0.0)) if indices else None
 
     def verdict(self) -> Verdict:
         if not len(self._rates):
