@@ -212,10 +212,10 @@ def conduct(name: str, study: Study, out: Path, console: Console) -> bool:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """As a PNG of 64 colours, a third of the size."""
+    """As a PNG of 128 colours, a third of the size."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
-    Image.open(buffer).convert("RGB").quantize(64).save(path, optimize=True)
+    Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def _word(value: Any) -> str:
