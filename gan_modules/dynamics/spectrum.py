@@ -26,12 +26,14 @@ def spectrum(game: Game | Jacobian, batch: GameBatch | None = None, k: int = 5, 
             gradients.
 
     Returns:
-        Values with residuals; fewer than ``k`` in a game of fewer parameters.
+        Values with residuals, which are large where many moduli are alike: the products do not tell those apart. Fewer
+        than ``k`` in a game of fewer parameters.
     """
     jacobian = as_jacobian(game, batch)
-    # the field is rich in the directions that matter: what a few steps of the game have already amplified
+    # the field is rich in the directions that matter, once neither player's part outweighs the other's
     field = finite_field(jacobian)
-    found = arnoldi(lambda w: times(jacobian, w), field, vectors, start=field, power_steps=POWER_STEPS)
+    start = torch.cat([part / part.norm().clamp_min(torch.finfo(part.dtype).tiny) for part in jacobian.field])
+    found = arnoldi(lambda w: times(jacobian, w), field, vectors, start=start, power_steps=POWER_STEPS)
     return Ritz(found.values[:k], found.residuals[:k], found.products, found.basis, found.coordinates[:, :k])
 
 

@@ -65,12 +65,21 @@ def test_five_leading_eigenvalues_equal_dense_ones_in_mid_training(cls):
 @pytest.mark.parametrize("cls", [NSGAN, HingeGAN, R3GAN])
 @pytest.mark.parametrize("iterations", [30, 300])
 def test_five_leading_eigenvalues_of_three_thousand_parameters(cls, iterations):
-    game, batch = on_digits(cls, width=16, iterations=iterations, seed=1)
+    assert_leading(*on_digits(cls, width=16, iterations=iterations, seed=1), 1e-6)
+
+
+@pytest.mark.slow
+def test_a_state_in_which_45_products_do_not_reach_six_digits_says_so():
+    assert_leading(*on_digits(NSGAN, width=16, iterations=200, seed=2), 1e-3)
+
+
+def assert_leading(game, batch, tolerance):
     jacobian = GameJacobian(game, batch)
     assert 2500 < sum(jacobian.sizes) < 3000
     found = spectrum(jacobian)
     assert found.products <= 45
-    assert error(found, torch.linalg.eigvals(dense(jacobian).matrix)) < 1e-6
+    residual = float(found.residuals.max() / found.values.abs()[0])
+    assert error(found, torch.linalg.eigvals(dense(jacobian).matrix)) < min(tolerance, max(residual, 1e-10))
 
 
 @pytest.mark.parametrize("iterations", [pytest.param(0, marks=pytest.mark.slow), 100])
