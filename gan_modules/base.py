@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -146,8 +144,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
     def all_mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if self._attached is None or self._attached.world_size == 1:
             return list(tensors)
-        # each process differentiates its own rows: the mean's gradient is shared out again on the way back
-        return [all_reduce(t, op=dist.ReduceOp.SUM) / self._attached.world_size for t in tensors]  # type: ignore[no-untyped-call]
+        return [self._attached.strategy.reduce(t.clone(), reduce_op="mean") for t in tensors]
 
     @property
     def _attached(self) -> Trainer | None:

@@ -74,7 +74,7 @@ class Game(Protocol):
         """The field at the present parameters and products with its Jacobian, for rules and diagnostics."""
 
     def all_mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The mean of each tensor over processes, differentiable; the tensors themselves where there is one."""
+        """The mean of each tensor over processes; the tensors themselves where there is one."""
 
     def project(self, player: int) -> None:
         """Impose the constraint, if any, on the parameters of ``player``, which has just moved."""

@@ -252,7 +252,7 @@ def _draw_rates(ax: Any, case: Case, points: Array) -> None:
     s, measured, _ = points.reshape(-1, 3).T
     curve = np.linspace(1e-3, s.max(), 200)
     ax.plot(s, measured, "o", color=COLOURS[5], markersize=4, label="measured rate")
-    ax.plot(curve, [case.rate(float(x)) for x in curve], color=COLOURS[6], label="rate in closed form")
+    ax.plot(curve, [case.rate(float(x)) for x in curve], color=COLOURS[6], label="predicted rate")
     ax.axhline(1, color="0.6", linewidth=0.6, zorder=0)
     if 0 < case.limit < math.inf:
         ax.axvline(case.limit, color=COLOURS[1], linestyle="--", linewidth=1, label="predicted limit")

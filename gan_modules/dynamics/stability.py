@@ -267,8 +267,8 @@ class _Analysis:
 
     def _guess(self, exponents: Ritz) -> float | None:
         """The boundary for the game of which those exponents are all: exact for rules that move the players alike."""
-        known = exponents.values[exponents.converged(RESIDUAL)]
-        known = known[(known.imag >= 0) & (known.abs() > 100 * self.eps * known.abs().max())]
+        moves = exponents.values.abs() > 100 * self.eps * exponents.values.abs().max()
+        known = exponents.values[exponents.converged(RESIDUAL) & moves & (exponents.values.imag >= 0)]
         if not len(known):
             return None
         recurrences = [r.of_exponent() for r in self.operator.recurrences]
@@ -313,8 +313,10 @@ class _Multipliers:
         self.judged = (self.known & ~self.still) | (unknown & (rate > 10 * residuals))
         self._rates = rate[self.judged]
         self._margins = torch.where(self.known, residuals.clamp_min(floor), 10 * residuals)[self.judged]
-        # at small rates growth of second order, |d|^2 / 2, is lost in rounding: not growing is then not known
-        self._lost = (self._rates.abs() <= floor) & (self.found.values[self.judged].abs().square() <= 1e3 * floor)
+        # growth of up to fourth order in small rates (Runge-Kutta's), and any at rates so large that rounding is
+        # larger, is lost: not growing is then not known
+        small = self.found.values[self.judged].abs() ** 4 <= 1e3 * floor
+        self._lost = (self._rates.abs() <= floor) & (small | torch.tensor(floor > 0.1))
 
     @property
     def leading(self) -> complex | None:

@@ -403,3 +403,12 @@ def test_mistakes():
     for dense_size in (0, 100):
         with pytest.raises(FloatingPointError, match="not finite"):
             stability(game, game.batch(), lr=0.1, dense_size=dense_size)
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.1, 0.5])
+def test_growth_of_fourth_order_is_no_stability_at_small_rates(lr):
+    # Heun on a circle grows by sqrt(1 + s^4 / 4), which rounding hides below s = 1e-3
+    game = BilinearGame([[1.0]])
+    answer = stability(game, game.batch(), RungeKutta(2), lr)
+    assert answer.verdict == "unstable at any rate"
+    assert answer.limit is None
