@@ -1,6 +1,6 @@
 """GANs as differentiable two-player games: LightningModules that stay stable, and that say why when they don't."""
 
-from gan_modules.base import GameModule, NonFiniteError
+from gan_modules.base import GameModule
 from gan_modules.bilinear_game import BilinearGame
 from gan_modules.dirac_gan import DiracGAN
 from gan_modules.gan import GANModule
@@ -13,6 +13,7 @@ from gan_modules.minimax_gan import MinimaxGAN
 from gan_modules.nsgan import NSGAN
 from gan_modules.optimizers import Adam
 from gan_modules.r3gan import R3GAN
+from gan_modules.record import NonFiniteError
 from gan_modules.wgan import WGAN
 from gan_modules.wgan_gp import WGANGP
 

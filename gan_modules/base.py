@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
@@ -17,19 +15,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gan_modules import strategies
-from gan_modules.batch import GameBatch, RandomRows, key
-from gan_modules.dynamics import GameJacobian, OptimizerHandle
+from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.dynamics import GameJacobian
 from gan_modules.hyperparameters import SavesArguments
 from gan_modules.optimizers import Adam
 from gan_modules.protocols import PLAYER_NAMES
+from gan_modules.record import Record, logs_at, refuse_non_finite_numbers, refuse_non_finite_parameters
 from gan_modules.rules import Alternating, UpdateRule
+from gan_modules.steps import CountedHandle, frozen, keyed_layers, real_and_labels
 
 OptimizerCallable = Callable[[Any], Optimizer]
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
-
-
-class NonFiniteError(RuntimeError):
-    """A loss or a parameter is NaN or infinite; the last good checkpoint is untouched."""
 
 
 class GameModule(SavesArguments, LightningModule, ABC):
@@ -77,9 +73,9 @@ class GameModule(SavesArguments, LightningModule, ABC):
         self._rule_state: Any = None
         self._rule_started = False
         self._has_dropout = False
-        self._counted = False
+        self.counted = False
         self._iteration = 0
-        self._reset_record()
+        self._record = Record()
 
     # --- the game -----------------------------------------------------------------------------------------------
 
@@ -127,18 +123,18 @@ class GameModule(SavesArguments, LightningModule, ABC):
         for parameter in parameters:
             parameter.grad = None
         # a frozen player costs no gradient, and DDP does not wait for it before it averages over processes
-        with _frozen(self.players[1 - player]):
+        with frozen(self.players[1 - player]):
             value = self.training_loss(player, batch) if loss is None else loss(batch)
         if self._attached is None:
             value.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         else:
             self.manual_backward(value, inputs=parameters)
-        self._note_loss(player, value)
+        self._record.loss(player, value)
 
     def jacobian(self, batch: GameBatch) -> GameJacobian:
         jacobian = GameJacobian(self, batch)
         for player, loss in enumerate(jacobian.losses):
-            self._note_loss(player, loss)
+            self._record.loss(player, loss)
         return jacobian
 
     def all_mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -154,34 +150,30 @@ class GameModule(SavesArguments, LightningModule, ABC):
         except RuntimeError:
             return None
 
-    def _note_loss(self, player: int, loss: Tensor) -> None:
-        self._loss_sums[player] = self._loss_sums[player] + loss.detach()
-        self._loss_counts[player] += 1
-
     def record(self, name: str, value: Tensor) -> None:
         """Keep the latest tensor under ``name``; its mean is logged at the log interval, and costs nothing before."""
-        self._record[name] = value.detach()
+        self._record.keep(name, value)
 
     # --- the iteration ------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         iteration = self._iteration = self.trainer.global_step
-        draw = self._draw(*_real_and_labels(batch), iteration)
-        optimizers = [_CountedHandle(self, player, h.optimizer) for player, h in enumerate(self._handles())]
+        draw = self._draw(*real_and_labels(batch), iteration)
+        optimizers = [CountedHandle(self, player, h.optimizer) for player, h in enumerate(self.optimizer_handles())]
         if not self._rule_started:
             self._rule_state, self._rule_started = self.rule.init(self, optimizers), True
-        self._counted = False
-        with self._layers_of_chance(iteration):
+        self.counted = False
+        with self._keyed_layers(iteration):
             self._rule_state = self.rule.step(self, optimizers, draw, self._rule_state)
-        if not self._counted:
+        if not self.counted:
             raise RuntimeError(f"{self.rule} moved no player: a rule must step at least one optimizer an iteration.")
         for scheduler in self._schedulers():
             scheduler.step()
         self.after_iteration()
-        if self._logs_at(self.trainer.global_step):
-            numbers = self._take_record()
+        if logs_at(self.trainer, self.trainer.global_step):
+            numbers = self._record.take(self.trainer)
             self.log_dict(numbers, batch_size=1)
-            self._check_finite(numbers)
+            refuse_non_finite_numbers(numbers, self.trainer.global_step)
 
     def _draw(self, real: Tensor, labels: Tensor | None, iteration: int) -> Callable[[int], GameBatch]:
         rows, rest = divmod(len(real), self.draws)
@@ -219,8 +211,8 @@ class GameModule(SavesArguments, LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # the one place where gradients are unscaled under AMP, and whole
-        player = [o.optimizer for o in self._handles()].index(optimizer)
-        if self.gradient_clip_norm is None and not self._logs_at(self._iteration + 1):
+        player = [o.optimizer for o in self.optimizer_handles()].index(optimizer)
+        if self.gradient_clip_norm is None and not logs_at(self.trainer, self._iteration + 1):
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
@@ -242,7 +234,8 @@ class GameModule(SavesArguments, LightningModule, ABC):
         self.rule.check([entry["optimizer"] for entry in configured])
         return configured
 
-    def _handles(self) -> Sequence[LightningOptimizer]:
+    def optimizer_handles(self) -> Sequence[LightningOptimizer]:
+        """Lightning's handles of both optimizers, whose steps count."""
         handles = self.optimizers()
         assert isinstance(handles, list)
         return handles
@@ -253,50 +246,12 @@ class GameModule(SavesArguments, LightningModule, ABC):
             return []
         return schedulers if isinstance(schedulers, list) else [schedulers]
 
-    # --- logging, without a host synchronisation off the log interval ---------------------------------------------
-
-    def _reset_record(self) -> None:
-        self._record: dict[str, Tensor] = {}
-        self._loss_sums: list[Any] = [0.0, 0.0]
-        self._loss_counts = [0, 0]
-
-    def _logs_at(self, iteration: int) -> bool:
-        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return interval > 0 and iteration % interval == 0
-
-    def _take_record(self) -> dict[str, float]:
-        """Means over processes of what was recorded since the last call: the one place that waits for the device."""
-        values = {
-            f"loss/{PLAYER_NAMES[p]}": self._loss_sums[p] / self._loss_counts[p] for p in (0, 1) if self._loss_counts[p]
-        }
-        values |= {name: value.float().mean() for name, value in self._record.items()}
-        means = torch.stack([value.float() for value in values.values()])
-        means = self.trainer.strategy.reduce(means, reduce_op="mean")  # a NaN on one process reaches all
-        self._reset_record()
-        return dict(zip(values, means.tolist(), strict=True))
-
-    def _check_finite(self, numbers: dict[str, float]) -> None:
-        bad = [f"{name} = {number}" for name, number in numbers.items() if not math.isfinite(number)]
-        if bad:
-            self._stop_non_finite(", ".join(bad))
-
-    def _refuse_non_finite_parameters(self) -> None:
-        bad = [name for name, p in self.named_parameters() if not torch.isfinite(p).all()]
-        if bad:
-            self._stop_non_finite(f"{len(bad)} parameters are not finite, the first is {bad[0]}")
-
-    def _stop_non_finite(self, what: str) -> None:
-        raise NonFiniteError(
-            f"Training stopped at iteration {self.trainer.global_step}: {what}. Checkpoints written before hold finite "
-            "parameters. Lower the learning rates, set gradient_clip_norm, add a penalty, or use precision 32-true."
-        )
-
     # --- saving and loading ---------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to write parameters that aren't finite, so that the last good checkpoint stays."""
         strategies.average_buffers(self)
-        self._refuse_non_finite_parameters()
+        refuse_non_finite_parameters(self)
         checkpoint["injected"] = self._injected
         if self._rule_started:
             checkpoint["rule_state"] = self._rule_state
@@ -320,16 +275,12 @@ class GameModule(SavesArguments, LightningModule, ABC):
         self.trainer.strategy.precision_plugin.convert_module(self)
         self._has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for p in self.players for m in p.modules())
 
-    @contextmanager
-    def _layers_of_chance(self, iteration: int) -> Iterator[None]:
-        """Dropout draws from the global generators: give it numbers of its own, by iteration, and put them back."""
-        if not self._has_dropout:
-            yield
-            return
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(key(self.seed, iteration, "dropout", self.trainer.global_rank))
-            yield
+    def _keyed_layers(self, iteration: int) -> AbstractContextManager[None]:
+        return (
+            keyed_layers(self.device, self.seed, iteration, self.trainer.global_rank)
+            if self._has_dropout
+            else nullcontext()
+        )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing of its own: it exists so that validation runs, and metric callbacks read the batch."""
@@ -339,61 +290,8 @@ class GameModule(SavesArguments, LightningModule, ABC):
 
     def on_validation_start(self) -> None:
         strategies.average_buffers(self)
-        self._refuse_non_finite_parameters()
+        refuse_non_finite_parameters(self)
 
     def on_train_end(self) -> None:
-        if any(self._loss_counts):
-            self._check_finite(self._take_record())
-
-
-class _CountedHandle(OptimizerHandle):
-    """Moves a player. The iteration's first step is the one that Lightning counts, so that global_step = iterations."""
-
-    game: GameModule
-
-    @property
-    def gradient(self) -> Tensor:
-        return super().gradient
-
-    @gradient.setter
-    def gradient(self, value: Tensor) -> None:
-        if self.game.trainer.precision == "16-mixed":
-            raise ValueError(
-                f"{self.game.rule} computes gradients of its own, which precision='16-mixed' would unscale: use "
-                "'bf16-mixed' or '32-true'."
-            )
-        OptimizerHandle.gradient.fset(self, value)  # type: ignore[attr-defined]
-
-    def _apply(self) -> None:
-        module = self.game
-        if module._counted:
-            module.trainer.strategy.optimizer_step(self.optimizer, closure=_nothing)
-        else:
-            module._handles()[self.player].step()
-            module._counted = True
-
-
-@contextmanager
-def _frozen(player: nn.Module) -> Iterator[None]:
-    parameters = [p for p in player.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-def _nothing() -> None:
-    """The gradient is already there."""
-
-
-def _real_and_labels(batch: Any) -> tuple[Tensor, Tensor | None]:
-    if isinstance(batch, Tensor):
-        return batch, None
-    if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2 and isinstance(batch[0], Tensor):
-        labels = batch[1] if len(batch) == 2 else None
-        if labels is None or isinstance(labels, Tensor):
-            return batch[0], labels
-    raise TypeError(f"A training batch is `real` or `(real, labels)`, tensors; got {type(batch).__name__}.")
+        if not self._record.empty:
+            refuse_non_finite_numbers(self._record.take(self.trainer), self.trainer.global_step)

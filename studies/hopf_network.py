@@ -243,7 +243,7 @@ class HopfNetwork(Study):
         growth.set(title="perturbation: measured (dots), predicted (lines)", xlabel="learning rate / predicted h*",
                    ylabel="growth an iteration")  # fmt: skip
         growth.legend(fontsize=7)
-        past.set(title="training 3 % past h* stays on a cycle", xlabel="iteration", ylabel="distance from equilibrium")
+        past.set(title="training 3 % past h*", xlabel="iteration", ylabel="distance from equilibrium")
         blocks.set(
             title="the twist is the mixed derivative", xlabel="mixed blocks x", ylabel="fastest rotation, max Im l"
         )

@@ -231,7 +231,7 @@ def test_penalties_of_one_name_add_up_and_are_logged_apart(tiny, game_batch):
     one, three = tiny(NSGAN, penalties=[R1(3.5)]), tiny(NSGAN, penalties=parts)
     assert_close(three.player_loss(DISCRIMINATOR, batch), one.player_loss(DISCRIMINATOR, batch))
     three.training_loss(DISCRIMINATOR, batch)
-    assert [name for name in three._record if name.startswith("penalty")] == [
+    assert [name for name in three._record.names if name.startswith("penalty")] == [
         "penalty/R1",
         "penalty/R1/2",
         "penalty/R1/3",
