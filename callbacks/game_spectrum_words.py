@@ -26,7 +26,7 @@ class Situation(Enum):
 def situation(answer: Stability, warn_at: float) -> Situation:
     """Which of them a verdict is."""
     if answer.verdict.startswith("unstable"):
-        return Situation.PAST if answer.limit is not None and math.isfinite(answer.limit) else Situation.ANY_RATE
+        return Situation.PAST if math.isfinite(answer.lr_over_limit) else Situation.ANY_RATE
     if answer.verdict == "neutral":
         return Situation.CIRCLING if answer.resolved and math.isfinite(_turn(answer)) else Situation.CALM
     return Situation.NEAR if answer.lr_over_limit >= warn_at else Situation.CALM

@@ -29,6 +29,8 @@ Kind = Literal["Neimark-Sacker", "flip", "real"]
 DENSE_SIZE = 128
 #: learning rates are searched from 2^-20 to 2^20 of the present ones
 _OCTAVES = 20
+#: growth an iteration, in logarithms, that is small enough to be told from its power of the rate
+_SMALL_GROWTH = 0.1
 #: octaves from a guessed limit in which the limit is looked for first
 _NEAR = 1 / 64
 #: largest residual of an eigenvalue that is judged, relative to the largest modulus; its own residual is its margin
@@ -95,16 +97,17 @@ class Stability:
 
     @property
     def lr_over_limit(self) -> float:
-        """The ratio lr / h*: above 1 the update is unstable; infinite where no rate is stable, 0 where all are."""
-        if self.limit is None:
-            return math.inf if self.verdict.startswith("unstable") else math.nan
+        """Our lr / h*: above 1 the update is unstable; infinite where no lower rate is stable, 0 where all are."""
+        unstable = self.verdict.startswith("unstable")
+        if self.limit is None or (unstable and self.limit > 1):  # the stable rates, if any, lie above
+            return math.inf if unstable else math.nan
         return 1 / self.limit
 
     def __str__(self) -> str:
         words = {
             "stable": f"stable: a displacement shrinks by {self.radius:.10g} an iteration, e-fold in "
             f"{self.time_to_converge:.3g} iterations",
-            "neutral": "neutral: a displacement neither grows nor shrinks",
+            "neutral": "neutral: a displacement neither grows nor shrinks exponentially",
             "unstable": f"unstable at these learning rates: a displacement grows by {self.radius:.6g} an iteration",
             "unresolved": "unresolved: no eigenvalue of the update was found",
             "unstable at any rate": f"unstable at any learning rate: a displacement grows by {self.radius:.6g} an "
@@ -130,7 +133,7 @@ def stability(
     game: Game | Jacobian,
     batch: GameBatch | None = None,
     rule: OperatorRule | None = None,
-    lr: float | tuple[float, float] | None = None,
+    lr: float | Sequence[float] | None = None,
     *,
     optimizers: Sequence[Optimizer] | None = None,
     vectors: int = MAX_VECTORS,
@@ -141,7 +144,7 @@ def stability(
     Small updates are taken whole. Of large ones Arnoldi's method gives the fast part of the spectrum, and what seems to
     grow is looked for in Krylov spaces of its own. Only values whose residual is small are judged, each with its
     residual as margin. The largest stable rate is guessed from the eigenvalues of the field, then found on the update
-    itself: some 250 to 500 products in all, and as many times more as the rule takes in an iteration.
+    itself: some 250 to 900 products in all, and as many times more as the rule takes in an iteration.
 
     Args:
         game: a game, or a Jacobian of one.
@@ -164,18 +167,17 @@ def stability(
         raise ValueError("Give either lr=... (gradient descent) or optimizers=(generator's, discriminator's).")
     if optimizers is None:
         assert lr is not None
-        optimizers = _gradient_descent(jacobian, lr if isinstance(lr, tuple) else (lr, lr))
+        optimizers = _gradient_descent(jacobian, lr)
     chosen.check(optimizers)
     return _Analysis(chosen.operator(jacobian, optimizers), vectors, dense_size).judge()
 
 
-def _gradient_descent(jacobian: Jacobian, rates: tuple[float, float]) -> list[Optimizer]:
-    made: list[Optimizer] = []
-    for part, rate in zip(jacobian.field, rates, strict=True):
-        if not rate > 0:
-            raise ValueError(f"lr={rates}: learning rates must be positive.")
-        made.append(SGD([nn.Parameter(torch.zeros_like(part))], lr=rate))
-    return made
+def _gradient_descent(jacobian: Jacobian, lr: float | Sequence[float]) -> list[Optimizer]:
+    rates = [lr, lr] if isinstance(lr, int | float) else list(lr)
+    if len(rates) != 2 or not all(rate > 0 for rate in rates):
+        raise ValueError(f"lr={lr}: a positive learning rate, or a pair of them, the generator's first.")
+    parts = zip(jacobian.field, rates, strict=True)
+    return [SGD([nn.Parameter(torch.zeros_like(part))], lr=rate) for part, rate in parts]
 
 
 class _Analysis:
@@ -283,7 +285,7 @@ class _Analysis:
         """The boundary of the update itself, from a guess."""
         if guess is None:
             return None
-        return _boundary(grows, min(guess, float(_OCTAVES)), _NEAR, tolerance=_NEAR / 20)
+        return _boundary(grows, min(guess, float(_OCTAVES)), _NEAR, tolerance=_NEAR / 20, longest=4.0, windows=False)
 
 
 class _Multipliers:
@@ -309,6 +311,7 @@ class _Multipliers:
         unknown = ~self.known & ~self.still
         # one that is not known may still be known to grow, and says nothing otherwise
         self._seeming = unknown & (rate > 0)
+        self._doubtful = bool((unknown & (rate > residuals)).any())
         #: those that are known and don't stand still, or surely grow
         self.judged = (self.known & ~self.still) | (unknown & (rate > 10 * residuals))
         self._rates = rate[self.judged]
@@ -346,7 +349,10 @@ class _Multipliers:
             return "neutral" if bool(self.known.any()) else "unresolved"
         if float((self._rates - self._margins).max()) > 0:
             return "unstable"
-        return "stable" if float((self._rates + self._margins).max()) < 0 else "neutral"
+        if float((self._rates + self._margins).max()) >= 0:
+            return "neutral"
+        # outside the unit circle by more than its residual: it most likely grows, whatever its digits are
+        return "unresolved" if self._doubtful else "stable"
 
     def direction(self, size: int) -> Tensor:
         """The displacement of both players that grows most, a unit vector."""
@@ -379,28 +385,42 @@ class _InDouble:
         return first, second
 
 
-def _boundary(growth: Callable[[float], float], first: float, stride: float, tolerance: float = 1e-10) -> float | None:
+def _boundary(
+    growth: Callable[[float], float],
+    first: float,
+    stride: float,
+    *,
+    tolerance: float = 1e-10,
+    longest: float = 1.0,
+    windows: bool = True,
+) -> float | None:
     """The octave at which growth sets in, from below; infinite where it never does, None where it always is there.
 
-    Searched by strides from ``first``, which double up to an octave: down to where nothing grows, or else up.
+    Searched from ``first`` by strides that double up to ``longest`` octaves. Down to where nothing grows, or to where
+    growth is small and proportional to the rate: that is the flow's own, which no lower rate stops. Then up: from a
+    stable rate for its end, and else, where asked, for a window of stable rates (extragradient has them).
     """
 
-    def strides(sign: int) -> Iterator[float]:
+    def strides(sign: int, reach: float) -> Iterator[float]:
         step, octave = stride, first
-        while abs(octave + sign * step) <= _OCTAVES:
+        while abs(octave + sign * step) <= reach:
             octave += sign * step
             yield octave
-            step = min(2 * step, 1.0)
+            step = min(2 * step, longest)
 
-    stable, unstable = (None, first) if growth(first) > 0 else (first, None)
-    if stable is None:
-        for octave in strides(-1):
-            if growth(octave) <= 0:
+    now = growth(first)
+    stable, unstable = (None, first) if now > 0 else (first, None)
+    if unstable is not None:
+        for octave in strides(-1, _OCTAVES):
+            before, now = now, growth(octave)
+            if now <= 0:
                 stable = octave
                 break
+            if now < _SMALL_GROWTH and abs(now / before * 2 ** (unstable - octave) - 1) < 0.05:
+                break
             unstable = octave
-    if stable is None or unstable is None:
-        for octave in strides(1):
+    if unstable is None or (stable is None and windows):
+        for octave in strides(1, _OCTAVES):
             if growth(octave) <= 0:
                 stable, unstable = octave, None
             elif stable is not None:

@@ -100,6 +100,7 @@ def require_plain_gradients(rule: UpdateRule, optimizers: Sequence[Optimizer]) -
         if type(optimizer) is not SGD or altered:
             raise ValueError(
                 f"{rule} is defined for plain gradient steps, and {type(optimizer).__name__}"
-                f"({', '.join(dict.fromkeys(altered))}) is not one: use torch.optim.SGD with a learning rate only, or "
-                "a rule that works with any optimizer, such as Extragradient or Optimistic."
+                f"({', '.join(dict.fromkeys(altered))}) is not one: use torch.optim.SGD with a learning rate only "
+                "(--model.generator_optimizer torch.optim.SGD --model.generator_optimizer.lr 0.01, and the same for "
+                "--model.discriminator_optimizer), or a rule that works with any optimizer, such as Extragradient."
             )

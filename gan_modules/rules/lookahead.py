@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ class Lookahead(UpdateRule):
     converges. Which ``k`` does depends on the rule and the learning rate; see BilinearGame.
 
     Args:
-        rule: what moves the players in each iteration; Alternating() if None.
+        rule: what moves the players in each iteration; Alternating() by default.
         k: iterations between two returns, at least 1.
         alpha: share of the way that is kept, in (0, 1].
     """
@@ -40,7 +41,7 @@ class Lookahead(UpdateRule):
 
     @property
     def period(self) -> int:
-        return self.k * self.rule.period
+        return math.lcm(self.k, self.rule.period)
 
     @property
     def cost(self) -> Cost:

@@ -22,7 +22,7 @@ class NegativeMomentum(UpdateRule):
     bilinear game contract; under simultaneous ones nothing does. (torch's own SGD refuses a negative momentum.)
 
     Args:
-        rule: whose steps are followed; Alternating() if None.
+        rule: whose steps are followed; Alternating() by default.
         beta: in (-1, 0].
     """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import warnings
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from workers import GlooPool
 
 from callbacks import GameSpectrum, RunSummary, game_spectrum
-from callbacks.game_spectrum import StabilityWarning, doubted
+from callbacks.game_spectrum import StabilityWarning
 from datamodules import PointDataModule
 from gan_modules import NSGAN, BilinearGame, DiracGAN, GameModule
-from gan_modules.dynamics import NotTwiceDifferentiableError, stability
+from gan_modules.dynamics import NotTwiceDifferentiableError
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 from gan_modules.penalties import R1
 from gan_modules.rules import Alternating, Extragradient, Simultaneous, UpdateRule
@@ -98,17 +97,6 @@ def test_a_run_is_warned_once_before_it_cycles(lr: float, number: str | None, wo
     assert word in text
     for remedy in ("--model.generator_optimizer.lr 0.96", "--model.rule gan_modules.rules.Extragradient", "gamma"):
         assert remedy in text
-
-
-@pytest.mark.parametrize(("residual", "verdict"), [(0.05, "unresolved"), (0.6, "stable")])
-def test_no_limit_is_told_where_a_growing_motion_is_in_sight(residual: float, verdict: str) -> None:
-    model = dirac(1.0)
-    answer = stability(model, model.batch(), lr=1.0)
-    more = torch.cat([answer.multipliers, torch.tensor([1.5 + 0j])])
-    residuals = torch.cat([answer.multiplier_residuals, torch.tensor([residual])])
-    seen = doubted(replace(answer, multipliers=more, multiplier_residuals=residuals))
-    assert seen.verdict == verdict
-    assert (seen.limit is None) == (verdict == "unresolved")
 
 
 def test_a_game_that_only_turns_needs_another_rule() -> None:

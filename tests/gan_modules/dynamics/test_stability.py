@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from gan_modules import NSGAN, BilinearGame, DiracGAN, GaussianGAN, HopfGame, LinearQuadraticGame
-from gan_modules.dynamics import GameJacobian, MatrixJacobian, Play, dense, stability, times
+from gan_modules.dynamics import GameJacobian, MatrixJacobian, Play, Ritz, dense, stability, times
+from gan_modules.dynamics.stability import _Multipliers
 from gan_modules.losses import Hinge, LeastSquares, Minimax, NonSaturating, RelativisticPairing, Wasserstein
 from gan_modules.penalties import R1, R2
 from gan_modules.rules import (
@@ -390,7 +391,7 @@ def test_mistakes():
     with pytest.raises(ValueError, match="either lr"):
         stability(game, game.batch(), lr=0.1, optimizers=sgd)
     for lr in (0.0, -1.0, math.nan, (0.1, 0.0)):
-        with pytest.raises(ValueError, match="must be positive"):
+        with pytest.raises(ValueError, match="a positive learning rate"):
             stability(game, game.batch(), lr=lr)
     with pytest.raises(TypeError, match="batch"):
         stability(game, lr=0.1)
@@ -412,3 +413,46 @@ def test_growth_of_fourth_order_is_no_stability_at_small_rates(lr):
     answer = stability(game, game.batch(), RungeKutta(2), lr)
     assert answer.verdict == "unstable at any rate"
     assert answer.limit is None
+
+
+@pytest.mark.parametrize(("residual", "verdict"), [(0.05, "unresolved"), (0.6, "stable")])
+def test_no_stability_is_told_where_a_growing_motion_is_in_sight(residual, verdict):
+    displacements = torch.tensor([0.5 + 0j, -0.3 + 0.2j, -0.3 - 0.2j], dtype=torch.complex128)
+    residuals = torch.tensor([residual, 1e-12, 1e-12], dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64)
+    found = Ritz(displacements, residuals, 3, eye, eye.to(torch.complex128))
+    assert _Multipliers(found, 1e-16).verdict() == verdict
+
+
+@pytest.mark.parametrize("rule", [Simultaneous(), Alternating(), Extragradient(), RungeKutta(2)], ids=repr)
+@pytest.mark.parametrize(("growth", "lr"), [(1e-4, 1e-4), (1e-9, 0.1), (0.3, 3.0)])
+def test_a_slow_drift_has_no_limit_at_rates_where_rounding_hides_it(rule, growth, lr):
+    drift = MatrixJacobian(torch.tensor([[growth, 0.0], [0.0, -1.0]], dtype=torch.float64), (1, 1))
+    answer = stability(drift, rule=rule, lr=lr)
+    assert answer.verdict == "unstable at any rate"
+    assert answer.limit is None
+
+
+@pytest.mark.parametrize("lr", [0.001, 0.3])
+def test_a_window_of_stable_rates_is_found_above_the_present_one(lr):
+    # an unstable spiral: extragradient contracts rotation at second order in the rate, past the drift's first
+    spiral = MatrixJacobian(torch.tensor([[0.01, -1.0], [1.0, 0.01]], dtype=torch.float64), (1, 1))
+    answer = stability(spiral, rule=Extragradient(), lr=lr)
+    assert lr * answer.limit == pytest.approx(0.97954, rel=1e-4)
+
+
+@pytest.mark.parametrize("lr", [[0.1, 0.2], (0.1, 0.2)])
+def test_rates_are_one_or_a_pair(lr):
+    game = BilinearGame([[1.0]])
+    assert stability(game, game.batch(), Extragradient(), lr).verdict == "stable"
+    for wrong in ((0.1, 0.2, 0.3), [0.1], -1.0, [0.1, 0.0]):
+        with pytest.raises(ValueError, match="a positive learning rate, or a pair"):
+            stability(game, game.batch(), Extragradient(), wrong)
+
+
+def test_the_cost_of_a_look_at_a_large_game_that_no_rate_stabilises_is_bounded():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(300, 300, generator=generator, dtype=torch.float64) / 300**0.5
+    answer = stability(MatrixJacobian(matrix, (150, 150)), rule=Alternating(), lr=0.1)
+    assert answer.verdict in ("unstable at any rate", "unresolved")
+    assert answer.products <= 900
