@@ -55,10 +55,11 @@ class GameSpectrum(Callback):
     ``spectrum``. A warning with the number and the remedy is given before the run starts to cycle, and when it is past
     that, once until it is calm again; nothing stops. Training is the same, bit for bit, with and without this callback.
 
-    Cost of one look: up to 256 numbers (parameters and momenta) one product with the Jacobian for each parameter;
-    beyond that 6 to 20 times ``vectors`` products, and ``vectors`` vectors of the parameters' size. A product costs
+    Cost of one look: up to 128 numbers (parameters and momenta) one product with the Jacobian for each parameter;
+    beyond that 5 to 20 times ``vectors`` products, and ``vectors`` vectors of the parameters' size. A product costs
     about two gradients of both players. On the digits quickstart (0.3 million parameters, 64 rows, one core) a look
-    takes 2 to 7 s, as long as some hundred iterations; half the ``vectors``, half the time. A picture takes 0.3 s.
+    takes 6 to 20 s, as long as one or two thousand iterations; half the ``vectors``, half the time. A picture takes
+    0.3 s.
 
     Args:
         every_n_steps: iterations between two looks.
