@@ -107,7 +107,7 @@ class LastCheckpoint(Checkpoint):
         done = trainer.global_step
         if trainer.state.fn != "fit" or trainer.sanity_checking or done == self._saved_at:
             return
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self.last_model_path, self._saved_at = str(self.path), done
 
 
