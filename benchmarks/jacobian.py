@@ -9,12 +9,10 @@ graph of the gradients as well; the later ones pass through it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binom
 
+from benchmarks.report import conclude, median_and_interval, words
 from gan_modules import NSGAN, R3GAN, WGANGP, GANModule
 from gan_modules.dynamics import GameJacobian, times
 from gan_modules.networks import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
@@ -83,12 +81,8 @@ def measure(name: str, width: int, batch_size: int, repeats: int) -> dict[str, A
             before, seconds, after = timed(gradient), timed(run), timed(gradient)
             base.append((before + after) / 2)
             ratios[arm].append(seconds / base[-1])
-    low = max(int(binom.ppf(0.025, repeats, 0.5)) - 1, 0)
     row: dict[str, Any] = {"game": name, "parameters": sum(kept.sizes), "gradient_ms": 1e3 * float(np.median(base))}
-    for arm, values in ratios.items():
-        ordered = sorted(values)
-        row[arm] = [float(np.median(ordered)), ordered[low], ordered[repeats - 1 - low]]
-    return row
+    return row | {arm: median_and_interval(values) for arm, values in ratios.items()}
 
 
 def main() -> int:
@@ -106,14 +100,9 @@ def main() -> int:
     arms = ("J w", "J^T w", "first J w", "first J^T w")
     table = Table("game", "gradient, ms", *arms, title=f"a product, in gradients of both players (goal {GOAL:g})")
     for row in rows:
-        cells = [f"{m:.2f} ({low:.2f} to {high:.2f})" for m, low, high in (row[arm] for arm in arms)]
-        table.add_row(row["game"], f"{row['gradient_ms']:.1f}", *cells)
+        table.add_row(row["game"], f"{row['gradient_ms']:.1f}", *(words(row[arm]) for arm in arms))
     console.print(table)
-    record = {"rows": rows, "load before": load, "threads": torch.get_num_threads(), "cpus": os.cpu_count()}
-    record |= {"width": args.width, "batch_size": args.batch_size, "torch": version("torch")}
-    console.print({k: v for k, v in record.items() if k != "rows"})
-    if args.json:
-        args.json.write_text(json.dumps(record, indent=2))
+    conclude(console, rows, load, args.json, width=args.width, batch_size=args.batch_size)
     return int(any(row[arm][0] > GOAL for row in rows for arm in ("J w", "J^T w")))
 
 

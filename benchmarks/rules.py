@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy.stats import binom
 
+from benchmarks.report import conclude, median_and_interval, words
 from gan_modules import R3GAN, BilinearGame, GameModule
 from gan_modules.batch import GameBatch
 from gan_modules.dynamics import Play
@@ -105,11 +103,14 @@ def measure(name: str, rule: UpdateRule, iterations: int, repeats: int) -> dict[
 
     pairs = [(block(play.step), block(lambda: plain_step(reference, batch, optimizers))) for _ in range(repeats + 1)]
     ours, plain = np.array(pairs[1:]).T  # the first pair warms up
-    ratios = np.sort(ours / plain)
-    low = int(binom.ppf(0.025, repeats, 0.5))
-    interval = [float(ratios[max(low - 1, 0)]), float(ratios[min(repeats - low, repeats - 1)])]
-    return {"game": name, "rule": str(rule), "ms": float(np.median(ours)), "plain_ms": float(np.median(plain)),
-            "ratio": float(np.median(ratios)), "interval": interval, "cost": str(rule.cost)}  # fmt: skip
+    return {
+        "game": name,
+        "rule": str(rule),
+        "ms": float(np.median(ours)),
+        "plain_ms": float(np.median(plain)),
+        "ratio": median_and_interval(ours / plain),
+        "cost": str(rule.cost),
+    }
 
 
 def main() -> int:
@@ -129,16 +130,10 @@ def main() -> int:
     table = Table("rule", *(f"{name}: ms, x two plain steps" for name in args.games), title="one iteration")
     for rule in RULES:
         found = {row["game"]: row for row in rows if row["rule"] == str(rule)}
-        cells = (found[name] for name in args.games)
-        table.add_row(str(rule), *(f"{c['ms']:.3g}, {c['ratio']:.2f} ({c['interval'][0]:.2f} to {c['interval'][1]:.2f})"
-                                   for c in cells))  # fmt: skip
+        table.add_row(str(rule), *(f"{found[n]['ms']:.3g}, {words(found[n]['ratio'])}" for n in args.games))
     console = Console(width=160)
     console.print(table)
-    record = {"rows": rows, "load before": load, "threads": torch.get_num_threads(), "cpus": os.cpu_count()}
-    record |= {name: version(name) for name in ("torch", "lightning")}
-    console.print({k: v for k, v in record.items() if k != "rows"})
-    if args.json:
-        args.json.write_text(json.dumps(record, indent=2))
+    conclude(console, rows, load, args.json)
     return 0
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import logging
 import os
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,12 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binom
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 import gan_modules
 from benchmarks.plain_loop import OBJECTIVES, PlainLoop
+from benchmarks.report import conclude, median_and_interval, words
 from gan_modules import GANModule
 from gan_modules.batch import RandomRows
 from gan_modules.networks import DCGANDiscriminator, DCGANGenerator
@@ -111,14 +109,11 @@ def measure(variant: str, width: int, batch_size: int, iterations: int, repeats:
     total = (repeats + 2) * iterations + 1
     trainer(total, alternate).fit(module, batches(batch, total))
     ours, loops = (np.array(times[1 : repeats + 1]) * 1e3 for times in (alternate.ours, alternate.loops))  # warm
-    ratios = np.sort(ours / loops)
-    low = int(binom.ppf(0.025, repeats, 0.5))
     return {
         "variant": variant,
         "ours_ms": float(np.median(ours)),
         "loop_ms": float(np.median(loops)),
-        "ratio": float(np.median(ratios)),
-        "interval": [float(ratios[max(low - 1, 0)]), float(ratios[min(repeats - low, repeats - 1)])],
+        "ratio": median_and_interval(ours / loops),
     }
 
 
@@ -144,18 +139,11 @@ def main() -> int:
             )
             return 1
         rows.append(measure(variant, args.width, args.batch_size, args.iterations, args.repeats))
-    table = Table("variant", "ours, ms", "loop, ms", f"ratio (goal {GOAL})", "95 % interval", title="one iteration")
+    table = Table("variant", "ours, ms", "loop, ms", f"ratio (goal {GOAL})", title="one iteration")
     for row in rows:
-        low, high = row["interval"]
-        table.add_row(row["variant"], *(f"{row[k]:.1f}" for k in ("ours_ms", "loop_ms")), f"{row['ratio']:.3f}",
-                      f"{low:.3f} to {high:.3f}")  # fmt: skip
+        table.add_row(row["variant"], f"{row['ours_ms']:.1f}", f"{row['loop_ms']:.1f}", words(row["ratio"]))
     console.print(table)
-    names = ("torch", "lightning")
-    record = {"rows": rows, "load before": load, "threads": torch.get_num_threads(), "cpus": os.cpu_count()}
-    record |= {"width": args.width, "batch_size": args.batch_size, **{name: version(name) for name in names}}
-    console.print({k: v for k, v in record.items() if k != "rows"})
-    if args.json:
-        args.json.write_text(json.dumps(record, indent=2))
+    conclude(console, rows, load, args.json, width=args.width, batch_size=args.batch_size)
     return 0
 
 
