@@ -23,8 +23,7 @@ from gan_modules.protocols import PLAYER_NAMES, Game
 
 #: share of ``warn_at`` below which a later rise is news again
 _CALM = 0.8
-#: largest residual of an eigenvalue that counts as known, relative to the largest modulus
-_RESIDUAL = 1e-4
+#: what is logged as game/unstable
 _SEVERITY = {"stable": 0.0, "neutral": 0.0, "unstable": 1.0, "unstable at any rate": 2.0}
 
 
@@ -150,17 +149,15 @@ class GameSpectrum(Callback):
         if self._highest[0] < answer.lr_over_limit < math.inf:
             self._highest = answer.lr_over_limit, trainer.global_step
         self._warn(trainer, pl_module, answer)
-        exponents = _converged(answer.exponents, answer.exponent_residuals)
         if self.picture:
-            multipliers = _converged(answer.multipliers - 1, answer.multiplier_residuals)
-            self._draw(trainer, answer, exponents, multipliers)
-        return self._values(trainer.optimizers, answer, exponents)
+            self._draw(trainer, answer)
+        return self._values(trainer.optimizers, answer)
 
     def _eigenvalues_alone(self, jacobian: GameJacobian) -> dict[str, float]:
         found = spectrum(jacobian, k=2 * self.k, vectors=self.vectors)
         return _leading("game/jacobian_eigenvalue", found.values, self.k) | {"game/products": float(found.products)}
 
-    def _values(self, optimizers: Sequence[Optimizer], answer: Stability, exponents: Tensor) -> dict[str, float]:
+    def _values(self, optimizers: Sequence[Optimizer], answer: Stability) -> dict[str, float]:
         limit = math.nan if answer.limit is None else answer.limit
         values = {"game/lr_over_limit": answer.lr_over_limit or math.nan, "game/limit": limit}
         for name, optimizer in zip(PLAYER_NAMES, optimizers, strict=True):
@@ -173,7 +170,7 @@ class GameSpectrum(Callback):
             "game/resolved": float(answer.resolved),
             "game/products": answer.products,
         }
-        values |= _leading("game/eigenvalue", answer.exponents[exponents], self.k)
+        values |= _leading("game/eigenvalue", answer.exponents[answer.known_exponents], self.k)
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     # --- what is made of it -----------------------------------------------------------------------------------------
@@ -202,10 +199,10 @@ class GameSpectrum(Callback):
             _warn(text, iteration)
         self._complaints.add(text)
 
-    def _draw(self, trainer: Trainer, answer: Stability, exponents: Tensor, multipliers: Tensor) -> None:
+    def _draw(self, trainer: Trainer, answer: Stability) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        picture = draw_spectrum(answer, exponents, multipliers, trainer.global_step)
+        picture = draw_spectrum(answer, trainer.global_step)
         self.path = Path(trainer.default_root_dir, "spectra", f"{trainer.global_step:06d}.png")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(self.path)
@@ -218,11 +215,6 @@ class GameSpectrum(Callback):
 def _warn(text: str, iteration: int) -> None:
     # in place of a line of code, which says nothing to who trains, the iteration
     warnings.warn_explicit(text, StabilityWarning, "GameSpectrum, iteration", iteration)
-
-
-def _converged(values: Tensor, residuals: Tensor) -> Tensor:
-    """Which eigenvalues are known, of the field or of what the update adds: the verdict is made of those alone."""
-    return residuals <= _RESIDUAL * values.abs().max()
 
 
 def _leading(name: str, values: Tensor, k: int) -> dict[str, float]:

@@ -10,24 +10,23 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image
-from torch import Tensor
 
 from gan_modules.dynamics import Stability
 
 _STABLE, _GROWS, _EDGE = "tab:blue", "tab:red", "0.35"
 
 
-def draw_spectrum(answer: Stability, exponents: Tensor, multipliers: Tensor, iteration: int) -> Image.Image:
+def draw_spectrum(answer: Stability, iteration: int) -> Image.Image:
     """Multipliers of the update against the unit circle, and eigenvalues of rate x Jacobian against |1 + l| = 1.
 
-    Filled where converged (the masks ``exponents`` and ``multipliers``), hollow where not; red where a displacement
+    Filled where converged, hollow where not; red where a displacement
     grows; the one that binds is circled.
     """
     figure = Figure(figsize=(10, 5.4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(f"iteration {iteration}: {_headline(answer)}", fontsize=11)
-    _multipliers(left, answer, multipliers)
-    _exponents(right, answer, exponents)
+    _multipliers(left, answer)
+    _exponents(right, answer)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return Image.open(buffer)
@@ -39,12 +38,12 @@ def _headline(answer: Stability) -> str:
     return answer.verdict
 
 
-def _multipliers(axes: Any, answer: Stability, known: Tensor) -> None:
+def _multipliers(axes: Any, answer: Stability) -> None:
     axes.set_title("multipliers of the update", fontsize=10)
     axes.add_patch(Circle((0, 0), 1, facecolor="tab:blue", alpha=0.06))
     axes.add_patch(Circle((0, 0), 1, fill=False, color=_EDGE, linewidth=1, label="unit circle"))
     values = answer.multipliers.numpy()
-    _points(axes, values, known.numpy(), np.abs(values) > 1 + 1e-9)
+    _points(axes, values, answer.known_multipliers.numpy(), np.abs(values) > 1 + 1e-9)
     if answer.binding is not None:
         where = "grows most" if answer.limit is None else f"where it binds, at {answer.limit:.3g} x the rates"
         b = answer.binding
@@ -54,7 +53,7 @@ def _multipliers(axes: Any, answer: Stability, known: Tensor) -> None:
     axes.set_aspect("equal")
 
 
-def _exponents(axes: Any, answer: Stability, known: Tensor) -> None:
+def _exponents(axes: Any, answer: Stability) -> None:
     values = answer.exponents.numpy()
     simultaneous = _same(answer.multipliers.numpy(), 1 + values)
     axes.set_title("eigenvalues of rate x Jacobian, per iteration", fontsize=10)
@@ -63,7 +62,7 @@ def _exponents(axes: Any, answer: Stability, known: Tensor) -> None:
     style = "-" if simultaneous else "--"
     axes.add_patch(Circle((-1, 0), 1, fill=False, color=_EDGE, linewidth=1, linestyle=style, label=label))
     grows = np.abs(1 + values) > 1 + 1e-9 if simultaneous else values.real > 0
-    _points(axes, values, known.numpy(), grows)
+    _points(axes, values, answer.known_exponents.numpy(), grows)
     if simultaneous and answer.limit and math.isfinite(answer.limit) and answer.binding is not None:
         b = (answer.binding - 1) / answer.limit
         axes.scatter([b.real, b.real], [b.imag, -b.imag], s=140, facecolor="none", edgecolor="k", label="binds")

@@ -114,9 +114,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
         """Batches of ``batch_size`` rows that an iteration uses; datamodules and loaders ask for it."""
         return self.rule.draws
 
-    def gradient(
-        self, player: int, batch: GameBatch, *, shared: bool = False, loss: Callable[[GameBatch], Tensor] | None = None
-    ) -> None:
+    def gradient(self, player: int, batch: GameBatch, *, shared: bool = False) -> None:
         if shared:
             self.share(batch)
         parameters = [p for p in self.players[player].parameters() if p.requires_grad]
@@ -124,12 +122,12 @@ class GameModule(SavesArguments, LightningModule, ABC):
             parameter.grad = None
         # a frozen player costs no gradient, and DDP does not wait for it before it averages over processes
         with frozen(self.players[1 - player]):
-            value = self.training_loss(player, batch) if loss is None else loss(batch)
+            loss = self.training_loss(player, batch)
         if self._attached is None:
-            value.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         else:
-            self.manual_backward(value, inputs=parameters)
-        self._record.loss(player, value)
+            self.manual_backward(loss, inputs=parameters)
+        self._record.loss(player, loss)
 
     def jacobian(self, batch: GameBatch) -> GameJacobian:
         jacobian = GameJacobian(self, batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ PLAYER_NAMES = ("generator", "discriminator")
 
 #: a vector of the joint parameter space: one flat tensor a player, the generator's first
 Vector = tuple[Tensor, Tensor]
+#: the same where a player's part may be left out, which counts as zero
+Parts = tuple[Tensor | None, Tensor | None]
 
 
 def by_player(w: Tensor, sizes: tuple[int, int]) -> Vector:
@@ -43,10 +45,10 @@ class Jacobian(Protocol):
     def sizes(self) -> tuple[int, int]:
         """Number of parameters of each player."""
 
-    def rows(self, player: int, w: tuple[Tensor | None, Tensor | None]) -> Tensor:
+    def rows(self, player: int, w: Parts) -> Tensor:
         """The rows of J w that belong to ``player``; a part of ``w`` that is None counts as zero, and costs nothing."""
 
-    def transposed(self, w: tuple[Tensor | None, Tensor | None]) -> Vector:
+    def transposed(self, w: Parts) -> Vector:
         """J^T w; a part of ``w`` that is None counts as zero."""
 
 
@@ -61,13 +63,11 @@ class Game(Protocol):
     def player_loss(self, player: int, batch: GameBatch) -> Tensor:
         """The loss of ``player`` as a function of both players' parameters: a scalar, nothing cached or detached."""
 
-    def gradient(
-        self, player: int, batch: GameBatch, *, shared: bool = False, loss: Callable[[GameBatch], Tensor] | None = None
-    ) -> None:
+    def gradient(self, player: int, batch: GameBatch, *, shared: bool = False) -> None:
         """Fill ``.grad`` of that player's parameters only, with the mean over processes.
 
         ``shared=True`` promises that the other player's gradient on this same batch follows before the generator
-        moves, so that both may use one forward of the generator. ``loss`` stands in for the player's own loss.
+        moves, so that both may use one forward of the generator.
         """
 
     def jacobian(self, batch: GameBatch) -> Jacobian:

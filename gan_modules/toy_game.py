@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gan_modules.base import GameModule
 from gan_modules.batch import GameBatch
 from gan_modules.dynamics import MatrixJacobian, no_data
+from gan_modules.record import logs_at
 from gan_modules.rules import Simultaneous, UpdateRule
 
 
@@ -104,7 +105,8 @@ class ToyGame(ClosedForms, GameModule):
         return no_data(self.first.x.detach())
 
     def after_iteration(self) -> None:
-        self.record("distance", (self.position - self.equilibrium().to(self.device)).norm())
+        if logs_at(self.trainer, self.trainer.global_step):  # an equilibrium may take a decomposition
+            self.record("distance", (self.position - self.equilibrium().to(self.device)).norm())
 
 
 def unit_start(n: int, seed: int) -> Tensor:

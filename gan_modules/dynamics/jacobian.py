@@ -18,9 +18,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from gan_modules.batch import GameBatch
-from gan_modules.protocols import PLAYER_NAMES, Game, Vector
-
-Parts = tuple[Tensor | None, Tensor | None]
+from gan_modules.protocols import PLAYER_NAMES, Game, Parts, Vector
 
 
 class NotTwiceDifferentiableError(RuntimeError):

@@ -37,9 +37,7 @@ class LinearGame:
     def player_loss(self, player: int, batch: Any) -> Tensor:
         raise NotImplementedError("A linearised game has a field and no losses; a rule that needs them can't play it.")
 
-    def gradient(self, player: int, batch: Any, *, shared: bool = False, loss: Any = None) -> None:
-        if loss is not None:
-            self.player_loss(player, batch)
+    def gradient(self, player: int, batch: Any, *, shared: bool = False) -> None:
         self.players[player].x.grad = -self._jacobian.rows(player, self._w())
 
     def jacobian(self, batch: Any) -> Jacobian:

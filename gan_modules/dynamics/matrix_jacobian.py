@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gan_modules.protocols import Jacobian, Vector, by_player
+from gan_modules.protocols import Jacobian, Parts, Vector, by_player
 
 
 class MatrixJacobian:
@@ -31,12 +31,12 @@ class MatrixJacobian:
         self._parts = (slice(0, sizes[0]), slice(sizes[0], n))
         self.field: Vector = by_player(matrix.new_zeros(n) if field is None else field, sizes)
 
-    def rows(self, player: int, w: tuple[Tensor | None, Tensor | None]) -> Tensor:
+    def rows(self, player: int, w: Parts) -> Tensor:
         block = self.matrix[self._parts[player]]
         products = [block[:, part] @ x for part, x in zip(self._parts, w, strict=True) if x is not None]
         return torch.stack(products).sum(0)
 
-    def transposed(self, w: tuple[Tensor | None, Tensor | None]) -> Vector:
+    def transposed(self, w: Parts) -> Vector:
         products = [x @ self.matrix[part] for part, x in zip(self._parts, w, strict=True) if x is not None]
         return by_player(torch.stack(products).sum(0), self.sizes)
 

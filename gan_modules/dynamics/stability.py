@@ -19,10 +19,9 @@ from gan_modules.dynamics.arnoldi import MAX_VECTORS, Ritz, arnoldi
 from gan_modules.dynamics.matrix_jacobian import MatrixJacobian, dense, times
 from gan_modules.dynamics.operator import UpdateOperator
 from gan_modules.dynamics.spectrum import as_jacobian, finite_field
-from gan_modules.protocols import Game, Jacobian, Vector, by_player
+from gan_modules.protocols import Game, Jacobian, Parts, Vector, by_player
 
 Verdict = Literal["stable", "neutral", "unstable", "unstable at any rate", "unresolved"]
-Parts = tuple[Tensor | None, Tensor | None]
 Kind = Literal["Neimark-Sacker", "flip", "real"]
 
 #: operators up to this size are taken whole, and their eigenvalues are exact
@@ -89,6 +88,16 @@ class Stability:
     resolved: bool
     direction: Tensor | None
     products: float
+
+    @property
+    def known_multipliers(self) -> Tensor:
+        """Which multipliers have converged, relative to what the update adds: (n,), bool; the verdict is of those."""
+        return _converged(self.multipliers - 1, self.multiplier_residuals)
+
+    @property
+    def known_exponents(self) -> Tensor:
+        """Which exponents have converged: (n,), bool."""
+        return _converged(self.exponents, self.exponent_residuals)
 
     @property
     def time_to_converge(self) -> float:
@@ -178,6 +187,11 @@ def _gradient_descent(jacobian: Jacobian, lr: float | Sequence[float]) -> list[O
         raise ValueError(f"lr={lr}: a positive learning rate, or a pair of them, the generator's first.")
     parts = zip(jacobian.field, rates, strict=True)
     return [SGD([nn.Parameter(torch.zeros_like(part))], lr=rate) for part, rate in parts]
+
+
+def _converged(values: Tensor, residuals: Tensor) -> Tensor:
+    known: Tensor = residuals <= RESIDUAL * values.abs().max()
+    return known
 
 
 class _Analysis:

@@ -26,9 +26,9 @@ class Recorded(LinearQuadraticGame):
         super().__init__([[-0.3, 0.1, 0.9], [0.1, -0.2, -0.4], [-0.7, 0.5, -0.6]], 2)
         self.calls, self.losses, self.jacobians = [], [0, 0], []
 
-    def gradient(self, player, batch, *, shared=False, loss=None):
+    def gradient(self, player, batch, *, shared=False):
         self.calls.append(("gradient", player, batch.index, shared))
-        super().gradient(player, batch, shared=shared, loss=loss)
+        super().gradient(player, batch, shared=shared)
 
     def jacobian(self, batch):
         self.jacobians.append(super().jacobian(batch))
