@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 
@@ -30,9 +32,14 @@ class RandomRows:
     rows: int
     total: int
     device: torch.device
+    prefix: str = ""
+
+    def under(self, prefix: str) -> RandomRows:
+        """The same rows with names of their own, for one of several parts that would ask by the same name."""
+        return replace(self, prefix=f"{self.prefix}{prefix}/")
 
     def _generator(self, name: str) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(key(self.seed, self.iteration, self.draw, name))
+        return torch.Generator(self.device).manual_seed(key(self.seed, self.iteration, self.draw, self.prefix + name))
 
     def _local(self, values: Tensor) -> Tensor:
         return values[self.start : self.start + self.rows]
@@ -68,3 +75,47 @@ class GameBatch:
     random: RandomRows
     labels: Tensor | None = None
     index: int | None = 0
+
+
+def joined(rows: Tensor) -> Tensor:
+    """The rows of all processes, (world B, *shape), from this one's (B, *shape); differentiable without end.
+
+    What is not a mean over rows (a mean inside a norm, a kernel's pairs, a batch statistic) is computed on these, the
+    same on each process. The mean over processes of each one's gradient is then the gradient of one process on the
+    joined batch. Every process must call it; one process gets its rows back.
+    """
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    everything: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    return everything
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; its adjoint sums over processes and keeps the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        own: Tensor = _SumOwn.apply(gradient)  # type: ignore[no-untyped-call]
+        return own
+
+
+class _SumOwn(torch.autograd.Function):
+    """The own rows of the sum over processes, the adjoint of _Gather."""
+
+    @staticmethod
+    def forward(ctx: Any, everything: Tensor) -> Tensor:
+        total = everything.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()].clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        everything: Tensor = _Gather.apply(gradient)  # type: ignore[no-untyped-call]
+        return everything

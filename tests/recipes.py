@@ -16,6 +16,7 @@ from callbacks import GameSpectrum
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
 from gan_modules import GameModule, GANModule
+from gan_modules.batch import joined
 from gan_modules.losses import NonSaturating
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 from gan_modules.protocols import by_player
@@ -163,3 +164,21 @@ def spectrum_on_ranks(rank: int, world: int) -> dict[str, float]:
         return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("game/")}
 
     return _with_ranks(rank, world, train)
+
+
+def derivatives_of_joined_on_ranks(rank: int, world: int) -> list[Tensor]:
+    """Value, gradient and Hessian product of a function of the joined rows that is no mean over rows, averaged."""
+    rows = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    x = rows.chunk(world)[rank] if world > 1 else rows
+    weight = torch.tensor([0.3, -0.7], dtype=torch.float64, requires_grad=True)
+    everything = joined((x * weight).sin())
+    own = (x @ weight).square().mean()  # a term of the own rows beside, as losses have
+    value = (everything.mean(0) ** 4).sum() + everything.std(0).prod() + own
+    (gradient,) = torch.autograd.grad(value, weight, create_graph=True)
+    (product,) = torch.autograd.grad(gradient @ torch.tensor([1.0, 2.0], dtype=torch.float64), weight)
+    found = [value.detach(), gradient.detach().clone(), product]
+    if world > 1:
+        for tensor in found:
+            torch.distributed.all_reduce(tensor)
+            tensor /= world
+    return found

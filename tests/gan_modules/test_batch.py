@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from recipes import derivatives_of_joined_on_ranks
 
 from gan_modules.batch import GameBatch, key
 
@@ -98,3 +99,16 @@ def test_batches_are_compared_by_identity(game_batch):
     batch = game_batch(real)
     assert batch == batch
     assert batch != GameBatch(batch.real, batch.z, batch.random)
+
+
+def test_a_prefix_gives_names_of_their_own(random_rows):
+    rows = random_rows(9)
+    assert torch.equal(rows.under("a").normal("x"), rows.normal("a/x"))
+    assert not torch.equal(rows.under("a").normal("x"), rows.under("b").normal("x"))
+
+
+def test_joined_rows_give_the_derivatives_of_one_process(gloo):
+    alone = derivatives_of_joined_on_ranks(0, 1)
+    for found in gloo(derivatives_of_joined_on_ranks):
+        for value, expected in zip(found, alone, strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
