@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
@@ -123,7 +124,10 @@ class GameModule(SavesArguments, LightningModule, ABC):
         # a frozen player costs no gradient, and DDP does not wait for it before it averages over processes
         with frozen(self.players[1 - player]):
             loss = self.training_loss(player, batch)
-        if self._attached is None:
+        if not loss.requires_grad:  # a loss that says nothing of this player, such as D's of a kernel on the data
+            for parameter in parameters:
+                parameter.grad = torch.zeros_like(parameter)
+        elif self._attached is None:
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         else:
             self.manual_backward(loss, inputs=parameters)

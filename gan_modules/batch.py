@@ -86,7 +86,7 @@ def joined(rows: Tensor) -> Tensor:
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
-    everything: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    everything: Tensor = _Gather.apply(rows)
     return everything
 
 
@@ -102,7 +102,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        own: Tensor = _SumOwn.apply(gradient)  # type: ignore[no-untyped-call]
+        own: Tensor = _SumOwn.apply(gradient)
         return own
 
 
@@ -117,5 +117,5 @@ class _SumOwn(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        everything: Tensor = _Gather.apply(gradient)  # type: ignore[no-untyped-call]
+        everything: Tensor = _Gather.apply(gradient)
         return everything

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from gan_modules.penalties.discriminator_pass import call
+from gan_modules.discriminator_pass import call, has_batch_statistics, rows_per_logit
+from gan_modules.losses import AdversarialLoss
+from gan_modules.penalties import Constraint, Penalty
 
 
 def latent_dim_of(generator: nn.Module, given: int | None) -> int:
@@ -65,12 +69,48 @@ def check_networks(generator: nn.Module, discriminator: nn.Module, z: Tensor, la
             fake,
             labels,
         )
-    if fake.ndim < 2 or logits.ndim < 1 or len(fake) != len(z) or len(logits) != len(z):
+    if fake.ndim < 2 or logits.ndim < 1 or len(fake) != len(z) or len(logits) * rows_per_logit(discriminator) != len(z):
         raise ValueError(
             f"For {len(z)} latents the generator {g} gives shape {tuple(fake.shape)} and the discriminator {d} logits "
             f"of shape {tuple(logits.shape)}: the first dimension of both must be the batch."
         )
     return shape
+
+
+def refuse_contradictions(loss: AdversarialLoss, penalties: Sequence[Penalty], constraint: Constraint | None) -> None:
+    """Raise ValueError for two norms of D's gradient at the same points, or two constraints."""
+    targets: dict[str, tuple[float, Penalty]] = {}
+    for penalty in penalties:
+        if penalty.slope is not None:
+            at, target = penalty.slope
+            other = targets.setdefault(at, (target, penalty))
+            if other[0] != target:
+                raise ValueError(
+                    f"Contradictory penalties: {other[1]} draws the norm of D's gradient at {at} points to {other[0]}, "
+                    f"and {penalty} to {target}. Keep one of them."
+                )
+    if constraint is not None and loss.constraint is not None and constraint != loss.constraint:
+        raise ValueError(
+            f"Contradictory constraints: the loss {loss} brings {loss.constraint}, and constraint={constraint} was "
+            "given. Keep one of them."
+        )
+
+
+def warn_of_doubtful_parts(
+    loss: AdversarialLoss, penalties: Sequence[Penalty], constraint: Constraint | None, discriminator: nn.Module
+) -> None:
+    """Warn of an unbounded loss whose critic nothing bounds, and of gradient penalties across batch statistics."""
+    bounded = constraint is not None or any(penalty.slope for penalty in penalties)
+    if loss.needs_bounded_slope and not bounded and not any(map(parametrize.is_parametrized, discriminator.modules())):
+        rank_zero_warn(
+            f"{type(loss).__name__} grows without bound with the critic's slope, and nothing bounds that: add a "
+            "penalty (GradientPenalty, R1), a constraint (SpectralNorm, Orthonormal, WeightClipping), or take WGANGP."
+        )
+    if any(penalty.slope for penalty in penalties) and has_batch_statistics(discriminator):
+        rank_zero_warn(
+            f"{type(discriminator).__name__} mixes the rows of a batch (batch normalisation, minibatch statistics): a "
+            "gradient penalty then does not bound the gradient of single rows. Use a discriminator without."
+        )
 
 
 def _explained(failure: str, network: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.discriminator_pass import Logits
 from gan_modules.dynamics import MatrixJacobian
 from gan_modules.gan import GANModule
 from gan_modules.losses import AdversarialLoss, Minimax
@@ -125,9 +126,12 @@ class DiracGAN(ClosedForms, GANModule):
         """The slopes at logit 0 of L_G and of L_D in the generated point's logit."""
         fake = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         real = torch.zeros(1, dtype=torch.float64)
-        generator = self.loss.generator(real if self.loss.generator_needs_real else None, fake)
-        discriminator = self.loss.discriminator(real, fake)
-        return tuple(float(torch.autograd.grad(value, fake)[0]) for value in (generator, discriminator))  # type: ignore[return-value]
+        generator, discriminator = self._losses(real, fake)
+        return float(torch.autograd.grad(generator, fake)[0]), float(torch.autograd.grad(discriminator, fake)[0])
+
+    def _losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        d: Any = Logits(real, fake)
+        return self.loss.generator(d), self.loss.discriminator(d)
 
     def damping(self) -> float:
         """Gamma: -d v_psi / d psi at the equilibrium.
@@ -137,11 +141,11 @@ class DiracGAN(ClosedForms, GANModule):
         """
         total = 0.0
         for penalty in self.penalties:
-            if not isinstance(penalty, R1 | R2):
+            if not isinstance(penalty, R1 | R2) or isinstance(penalty.gamma, str):
                 raise NotImplementedError(f"The Dirac-GAN has no closed form with {penalty}.")
-            total += penalty.gamma
+            total += float(penalty.gamma)
         logits = torch.zeros(2, 1, dtype=torch.float64, requires_grad=True)
-        value = self.loss.discriminator(logits[0], logits[1])
+        value = self._losses(logits[0], logits[1])[1]
         (slope,) = torch.autograd.grad(value, logits, create_graph=True)
         if self.instance_noise and slope.requires_grad:
             # E L_D(psi xi, psi (theta + xi')) with independent noises xi: second derivative std^2 (d^2/dr^2 + d^2/dt^2)

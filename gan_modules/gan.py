@@ -1,4 +1,4 @@
-"""A GAN as a game: generator, discriminator, loss, penalties and constraint, all injected."""
+"""A GAN as a game: generator, discriminator, loss, penalties, constraint and augmentation, all injected."""
 
 from __future__ import annotations
 
@@ -9,27 +9,38 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from gan_modules.augmentation import Augmentation, View
 from gan_modules.base import GameModule
 from gan_modules.batch import GameBatch, RandomRows
-from gan_modules.checks import check_networks, check_shape, evaluating, latent_dim_of
+from gan_modules.checks import (
+    check_networks,
+    check_shape,
+    evaluating,
+    latent_dim_of,
+    refuse_contradictions,
+    warn_of_doubtful_parts,
+)
+from gan_modules.discriminator_pass import DiscriminatorPass, Memory, call, check_layers, rows_per_logit
 from gan_modules.losses import AdversarialLoss
-from gan_modules.penalties import Constraint, DiscriminatorPass, Penalty
-from gan_modules.penalties.discriminator_pass import call
-from gan_modules.protocols import GENERATOR, SAMPLE_BLOCK
+from gan_modules.penalties import Constraint, Penalty
+from gan_modules.protocols import DISCRIMINATOR, GENERATOR, SAMPLE_BLOCK
+from gan_modules.terms import Remembers, Term
 
 
 class GANModule(GameModule):
-    """Any GAN: a loss on logits, penalties in the discriminator's loss, a constraint on its parameters.
+    """Any GAN: a loss, penalties in the players' losses, a constraint on the discriminator, augmentation before it.
 
     Logged every ``log_every_n_steps`` iterations: ``loss/<player>`` and ``grad_norm/<player>`` of both players,
-    ``logits/real``, ``logits/fake``, and ``penalty/<name>``.
+    ``logits/real``, ``logits/fake``, ``penalty/<name>`` (and ``penalty/<name>/generator``), and of parts that remember
+    ``memory/<part>/<name>``.
 
     Args:
         generator: maps z (B, latent_dim), and labels (B,) if conditional, to samples (B, *shape).
         discriminator: maps samples, and labels if conditional, to logits (B, ...).
-        loss: what both players minimise on logits.
-        penalties: terms of the discriminator's loss.
-        constraint: set on which the discriminator is projected after each of its steps.
+        loss: what both players minimise; the penalties and the constraint that it brings are added to those given.
+        penalties: further terms of the players' losses.
+        constraint: on the discriminator's parameters, by its layers or by projection after each of its steps.
+        augmentation: what is done to real and fake rows before the discriminator sees them, one after the other.
         latent_dim: size of z; read off ``generator.latent_dim`` if None.
         latent_distribution: "normal", or "uniform" on [-1, 1].
         num_classes: with it the batch's labels condition both networks; None for an unconditional GAN.
@@ -46,6 +57,7 @@ class GANModule(GameModule):
         loss: AdversarialLoss,
         penalties: Sequence[Penalty] = (),
         constraint: Constraint | None = None,
+        augmentation: Sequence[Augmentation] = (),
         latent_dim: int | None = None,
         latent_distribution: Literal["normal", "uniform"] = "normal",
         num_classes: int | None = None,
@@ -63,9 +75,18 @@ class GANModule(GameModule):
         self.discriminator = discriminator
         self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval()
         self.loss = loss
-        self.penalties = tuple(penalties)
-        self._penalty_names = _numbered([f"penalty/{penalty.name}" for penalty in self.penalties])
-        self.constraint = constraint
+        self.penalties = (*loss.penalties, *penalties)
+        refuse_contradictions(loss, self.penalties, constraint)
+        self.constraint = constraint or loss.constraint
+        if self.constraint is not None:
+            self.constraint.prepare(discriminator)
+        self.augmentation = tuple(augmentation)
+        names = _numbered([f"penalty/{penalty.name}" for penalty in self.penalties])
+        self._terms: dict[str, Term] = {"loss": loss, **dict(zip(names, self.penalties, strict=True))}
+        self._layers = tuple(layer for term in self._terms.values() for layer in term.layers)
+        check_layers(discriminator, self._layers)
+        self._memories: dict[str, Memory] = {name: part.init() for name, part in self._remembering().items()}
+        self._next_memories: tuple[GameBatch, dict[str, Memory]] | None = None
         self.latent_dim = latent_dim_of(generator, latent_dim)
         self.latent_distribution = latent_distribution
         self.num_classes = num_classes
@@ -80,42 +101,112 @@ class GANModule(GameModule):
     # --- losses -------------------------------------------------------------------------------------------------
 
     def player_loss(self, player: int, batch: GameBatch) -> Tensor:
-        fake = call(self.generator, batch.z, batch.labels)
-        return self._generator_loss(batch, fake) if player == GENERATOR else self._discriminator_loss(batch, fake)
+        return self._loss(player, batch, call(self.generator, batch.z, batch.labels))[0]
 
     def share(self, batch: GameBatch) -> None:
         """One forward of G for both players; D's step without it builds no graph of G, which is frozen there."""
         self._kept = batch, call(self.generator, batch.z, batch.labels)
 
     def training_loss(self, player: int, batch: GameBatch) -> Tensor:
+        self._turn(batch)
         kept = self._kept
         fake = kept[1] if kept and kept[0] is batch else call(self.generator, batch.z, batch.labels)
         if player == GENERATOR:
             self._kept = None
-            return self._generator_loss(batch, fake)
-        return self._discriminator_loss(batch, fake.detach(), self.record)
+            return self._loss(player, batch, fake, self.record)[0]
+        loss, d = self._loss(player, batch, fake.detach(), self.record)
+        self.record("logits/real", d.real_logits)
+        self.record("logits/fake", d.fake_logits)
+        self._remember(batch, d)
+        return loss
 
-    def _discriminator_loss(
-        self, batch: GameBatch, fake: Tensor, record: Callable[[str, Tensor], None] | None = None
-    ) -> Tensor:
-        due = frozenset[str]().union(*(penalty.gradient_at(batch) for penalty in self.penalties))
-        d = DiscriminatorPass(self.discriminator, batch, fake, due)
-        total = self.loss.discriminator(d.real_logits, d.fake_logits)
-        for name, penalty in zip(self._penalty_names, self.penalties, strict=True):
-            term = penalty(d)
-            if term is not None:
-                total = total + term
-                if record is not None:
-                    record(name, term)
-        if record is not None:
-            record("logits/real", d.real_logits)
-            record("logits/fake", d.fake_logits)
-        return total
+    def _loss(
+        self,
+        player: int,
+        batch: GameBatch,
+        fake: Tensor,
+        record: Callable[[str, Tensor], None] = lambda name, value: None,
+    ) -> tuple[Tensor, DiscriminatorPass]:
+        """The player's loss with all terms, and the discriminator's pass that it was read from."""
+        real, fake = self._seen(player, batch, fake)
+        d = self._pass(player, batch, real, fake, self._terms)
+        values = []
+        for name, term in self._terms.items():
+            d.memory = self._memories[name]
+            value = term.generator(d) if player == GENERATOR else term.discriminator(d)
+            if value is not None:
+                values.append(value)
+                if name != "loss":
+                    record(name if player == DISCRIMINATOR else f"{name}/generator", value)
+        return torch.stack(values).sum(), d
 
-    def _generator_loss(self, batch: GameBatch, fake: Tensor) -> Tensor:
-        # real rows apart: where D is frozen they need no graph, and a joint pass would be differentiated at both halves
-        real = call(self.discriminator, batch.real, batch.labels) if self.loss.generator_needs_real else None
-        return self.loss.generator(real, call(self.discriminator, fake, batch.labels))
+    def _pass(
+        self, player: int, batch: GameBatch, real: Tensor, fake: Tensor, terms: dict[str, Term]
+    ) -> DiscriminatorPass:
+        own = type(self.loss).critic is not AdversarialLoss.critic
+        due = [term.gradient_at(batch) for term in terms.values()] if player == DISCRIMINATOR else []
+        # for G real rows go apart: where D is frozen they need no graph, and few losses ask for them
+        return DiscriminatorPass(
+            self.discriminator,
+            batch,
+            real,
+            fake,
+            gradient_at=frozenset[str]().union(*due),
+            layers=self._layers,
+            witness=self.loss.critic if own else None,
+            joint=player == DISCRIMINATOR,
+        )
+
+    def _seen(self, player: int, batch: GameBatch, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """What D sees of the batch's real rows and of ``fake``."""
+
+        def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+            d = self._pass(DISCRIMINATOR, batch, real, fake, {})
+            d.memory = self._memories["loss"]
+            return self.loss.discriminator(d)
+
+        real = batch.real
+        for k, augmentation in enumerate(self.augmentation):
+            name = f"augmentation/{k}"
+            view = View(batch, batch.random.under(name), player, self._memories[name], discriminator_loss)
+            real, fake = augmentation(real, fake, view)
+        return real, fake
+
+    # --- what terms and augmentations remember ------------------------------------------------------------------------
+
+    def _remembering(self) -> dict[str, Remembers]:
+        return {**self._terms, **{f"augmentation/{k}": a for k, a in enumerate(self.augmentation)}}
+
+    @torch.no_grad()
+    def _remember(self, batch: GameBatch, d: DiscriminatorPass) -> None:
+        """Prepare what the next draw sees; evaluations of this one, a rule may make several, all see the same."""
+        if not any(self._memories.values()) or (self._next_memories and self._next_memories[0] is batch):
+            return
+        following = {}
+        for name, part in self._remembering().items():
+            d.memory = self._memories[name]
+            following[name] = part.update(d) if d.memory else d.memory
+        self._next_memories = batch, following
+
+    def _turn(self, batch: GameBatch | None = None) -> None:
+        """Memories of the draw that is over come into force where another begins."""
+        if self._next_memories is not None and self._next_memories[0] is not batch:
+            self._memories, self._next_memories = self._next_memories[1], None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["memories"] = self._memories
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        for name, memory in checkpoint.get("memories", {}).items():
+            own = self._memories.get(name, {})
+            if own.keys() != memory.keys():
+                raise ValueError(
+        XX
+                    "the same loss, penalties and augmentation."
+                )
+            self._memories[name] = {key: value.to(self.device) for key, value in memory.items()}
 
     def latents(self, random: RandomRows) -> Tensor:
         shape = (self.latent_dim,)
@@ -131,6 +222,10 @@ class GANModule(GameModule):
 
     @torch.no_grad()
     def after_iteration(self) -> None:
+        self._turn()
+        for name, memory in self._memories.items():
+            for key, value in memory.items():
+                self.record(f"memory/{name}/{key}", value)
         # torch's AveragedModel would read its counter on the host every iteration
         t = self.trainer.global_step
         decay = min(self.ema_decay, (1 + t) / (10 + t)) if self.ema_decay else 0.0
@@ -208,10 +303,15 @@ class GANModule(GameModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        z = torch.zeros(2, self.latent_dim, device=self.device, dtype=self._latent_dtype())
-        classes = self.num_classes
-        labels = None if classes is None else torch.tensor([0, classes - 1], device=self.device)
+        self._memories = {
+            name: {key: value.to(self.device) for key, value in memory.items()}
+            for name, memory in self._memories.items()
+        }
+        rows, classes = 2 * rows_per_logit(self.discriminator), self.num_classes
+        z = torch.zeros(rows, self.latent_dim, device=self.device, dtype=self._latent_dtype())
+        labels = None if classes is None else torch.arange(rows, device=self.device) % classes
         self._shape = check_networks(self.generator, self.discriminator, z, labels)
+        warn_of_doubtful_parts(self.loss, self.penalties, self.constraint, self.discriminator)
         data = getattr(self.trainer, "datamodule", None)
         known = getattr(data, "num_classes", None)
         if classes is not None and known is not None and known > classes:

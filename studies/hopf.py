@@ -13,9 +13,10 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from gan_modules import DiracGAN, HopfGame
+from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.dynamics import Play, Stability, stability
 from gan_modules.losses import Minimax, NonSaturating, Wasserstein
-from gan_modules.penalties import R1, DiscriminatorPass, Penalty
+from gan_modules.penalties import R1, Penalty
 from gan_modules.rules import Simultaneous
 from studies.harness import COLOURS, Findings, Row, Run, Study, panels
 
@@ -33,7 +34,7 @@ class QuarticPenalty(Penalty):
 
     kappa: float = 1.0
 
-    def __call__(self, d: DiscriminatorPass) -> Tensor:
+    def discriminator(self, d: DiscriminatorPass) -> Tensor:
         psi: Any = d.discriminator.psi
         total: Tensor = (psi**4).sum()
         return self.kappa / 4 * total

@@ -1,4 +1,4 @@
-"""Adversarial losses: what each player minimises, as a function of the discriminator's logits."""
+"""Adversarial losses: what each player minimises."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from gan_modules.discriminator_pass import DiscriminatorPass
+from gan_modules.penalties import Constraint, Penalty
+from gan_modules.terms import Term
 
-class AdversarialLoss(ABC):
-    """A pair of losses on logits, both to be minimised; immutable, without logging, device or detach.
 
-    Logits are real numbers of any shape whose first dimension is the batch: (B,), (B, 1), or a patch map
-    (B, 1, h, w). Losses are means over all of them.
+class AdversarialLoss(Term, ABC):
+    """A pair of losses, both to be minimised; immutable, without logging, device or detach.
+
+    They read ``d.real_logits`` and ``d.fake_logits``: real numbers of any shape whose first dimension is the batch,
+    (B,), (B, 1), a patch map (B, 1, h, w), or features (B, k); and where they need more, samples, features of layers
+    and input gradients (see DiscriminatorPass). A generator's loss that leaves real rows alone costs no pass over them.
     """
 
-    #: whether ``generator`` reads ``real``; where it does not, the generator's step never evaluates D on real rows
-    generator_needs_real: ClassVar[bool] = False
+    #: penalties without which the loss is not what its name says; a module adds them to its own
+    penalties: tuple[Penalty, ...] = ()
+    #: a constraint of that kind
+    constraint: Constraint | None = None
+    #: whether the loss is unbounded in the logits, so that something must bound D's slope
+    needs_bounded_slope: ClassVar[bool] = False
 
     @abstractmethod
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss from logits of real and of fake rows: a scalar."""
+    def discriminator(self, d: DiscriminatorPass) -> Tensor:
+        """The discriminator's loss: a scalar."""
 
     @abstractmethod
-    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """The generator's loss: a scalar. ``real`` is None unless ``generator_needs_real``."""
+    def generator(self, d: DiscriminatorPass) -> Tensor:
+        """The generator's loss: a scalar."""
+
+    def critic(self, logits: Tensor, d: DiscriminatorPass) -> Tensor:
+        """The function that the players play over, at points where D says ``logits``: what gradient penalties bound.
+
+        It is the logit itself, but for losses on several outputs of D.
+        """
+        return logits

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.losses.base import AdversarialLoss
 
 
@@ -17,9 +18,9 @@ class Minimax(AdversarialLoss):
     The generator's gradient vanishes where D is confident; D is a sigmoid of the logit.
     """
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator(self, d: DiscriminatorPass) -> Tensor:
         # -log sigmoid(t) = softplus(-t),  -log(1 - sigmoid(t)) = softplus(t)
-        return softplus(-real).mean() + softplus(fake).mean()
+        return softplus(-d.real_logits).mean() + softplus(d.fake_logits).mean()
 
-    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        return -softplus(fake).mean()  # E log(1 - sigmoid(t))
+    def generator(self, d: DiscriminatorPass) -> Tensor:
+        return -softplus(d.fake_logits).mean()  # E log(1 - sigmoid(t))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.losses.base import AdversarialLoss
 
 
@@ -19,11 +19,8 @@ class RelativisticPairing(AdversarialLoss):
     (Sun, Fang and Schwing, 2020).
     """
 
-    generator_needs_real: ClassVar[bool] = True
+    def discriminator(self, d: DiscriminatorPass) -> Tensor:
+        return softplus(d.fake_logits - d.real_logits).mean()  # -log sigmoid(real - fake)
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        return softplus(fake - real).mean()  # -log sigmoid(real - fake)
-
-    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        assert real is not None
-        return softplus(real - fake).mean()
+    def generator(self, d: DiscriminatorPass) -> Tensor:
+        return softplus(d.real_logits - d.fake_logits).mean()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
+from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.losses.base import AdversarialLoss
 
 
@@ -16,8 +18,10 @@ class Wasserstein(AdversarialLoss):
     An estimate of the Wasserstein-1 distance as far as the critic is 1-Lipschitz: a constraint or penalty sees to it.
     """
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        return fake.mean() - real.mean()
+    needs_bounded_slope: ClassVar[bool] = True
 
-    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        return -fake.mean()
+    def discriminator(self, d: DiscriminatorPass) -> Tensor:
+        return d.fake_logits.mean() - d.real_logits.mean()
+
+    def generator(self, d: DiscriminatorPass) -> Tensor:
+        return -d.fake_logits.mean()

@@ -1,20 +1,28 @@
 """What keeps a discriminator regular: penalties in its loss, constraints on its parameters."""
 
 from gan_modules.penalties.base import Constraint, Penalty
-from gan_modules.penalties.discriminator_pass import DiscriminatorPass
+from gan_modules.penalties.dragan import DRAGANPenalty
 from gan_modules.penalties.gradient_penalty import GradientPenalty
 from gan_modules.penalties.lazy import LazyPenalty
+from gan_modules.penalties.lecam import LeCam
+from gan_modules.penalties.orthogonal import Orthogonal
+from gan_modules.penalties.orthonormal import Orthonormal
 from gan_modules.penalties.r1 import R1
 from gan_modules.penalties.r2 import R2
+from gan_modules.penalties.spectral_norm import SpectralNorm
 from gan_modules.penalties.weight_clipping import WeightClipping
 
 __all__ = [
     "Constraint",
-    "DiscriminatorPass",
+    "DRAGANPenalty",
     "GradientPenalty",
     "LazyPenalty",
+    "LeCam",
+    "Orthogonal",
+    "Orthonormal",
     "Penalty",
     "R1",
     "R2",
+    "SpectralNorm",
     "WeightClipping",
 ]

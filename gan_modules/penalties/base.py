@@ -1,43 +1,70 @@
-"""Penalties that are added to the discriminator's loss, and constraints that its parameters are projected on."""
+"""Penalties that are added to the players' losses, and constraints on the discriminator's parameters."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from gan_modules.batch import GameBatch
-from gan_modules.penalties.discriminator_pass import DiscriminatorPass
+from gan_modules.discriminator_pass import DiscriminatorPass
+from gan_modules.terms import Term
+
+#: layers whose weight is a matrix, filters as rows
+LINEAR_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+#: where a penalty takes D's input gradient
+Points = Literal["interpolated", "real", "fake", "perturbed"]
+#: a weight, or "auto": derived from resolution and batch
+Gamma = float | Literal["auto"]
 
 
-class Penalty(ABC):
-    """A term of the discriminator's loss: ``weight * E[...]`` over rows, a scalar; immutable and stateless.
+class Penalty(Term):
+    """A weighted term that keeps a player regular, mostly the discriminator: ``weight * E[...]`` over rows.
 
-    A penalty never detaches: the training path prunes what a player does not need, and the game Jacobian needs all.
+    A subclass gives ``discriminator(d)``, ``generator(d)`` or both; None where the penalty is not due.
     """
 
     @property
-    def name(self) -> str:
-        """The name under which the value is logged."""
-        return type(self).__name__
-
-    def gradient_at(self, batch: GameBatch) -> frozenset[str]:
-        """The rows ("real", "fake") at which this penalty asks for D's input gradient on this batch."""
-        return frozenset()
-
-    @abstractmethod
-    def __call__(self, d: DiscriminatorPass) -> Tensor | None:
-        """The penalty on a batch, weight included; None where it is not due."""
+    def slope(self) -> tuple[Points, float] | None:
+        """Where it draws the norm of D's gradient, and to what value; None for what leaves the slope alone."""
+        return None
 
 
-class Constraint(ABC):
-    """A set of allowed parameters on which the discriminator is projected after each of its steps."""
+class Constraint:
+    """A set of allowed parameters of the discriminator, imposed by its layers or by projection after each step."""
 
-    @abstractmethod
+    def prepare(self, discriminator: nn.Module) -> None:
+        """Called once, on the discriminator that the module is given: the place to parametrise its layers."""
+
     def apply(self, discriminator: nn.Module) -> None:
-        """Project the parameters in place."""
+        """Called after each of its steps: project the parameters in place."""
 
 
 def squared_norms(gradient: Tensor) -> Tensor:
     """Squared Euclidean norm of each row of (B, *shape): shape (B,)."""
     return gradient.flatten(1).square().sum(1)
+
+
+def gamma_of(gamma: Gamma, d: DiscriminatorPass) -> float:
+    """The weight itself, or for "auto" 0.0002 pixels / batch (Karras et al., 2020b, section 4, its ``auto`` setting).
+
+    Raises:
+        ValueError: "auto" where samples are not images (C, H, W), or another word.
+    """
+    if not isinstance(gamma, str):
+        return gamma
+    if gamma != "auto" or d.real.ndim != 4:
+        raise ValueError(
+            f"gamma={gamma!r} with samples of shape {tuple(d.real.shape[1:])}: give a number, or 'auto' for images "
+            "(channels, height, width)."
+        )
+    return 0.0002 * d.real.shape[-2] * d.real.shape[-1] / d.batch.random.total
+
+
+def free_layers(discriminator: nn.Module, owner: Constraint, kinds: tuple[type[nn.Module], ...]) -> list[nn.Module]:
+    """D's layers of those kinds whose weight is not parametrised yet; raises ValueError where there are none."""
+    layers = [module for module in discriminator.modules() if isinstance(module, kinds)]
+    if not layers:
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{owner}: {type(discriminator).__name__} has none of the layers {names}.")
+    return [module for module in layers if not parametrize.is_parametrized(module, "weight")]

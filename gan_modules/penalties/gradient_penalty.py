@@ -1,32 +1,71 @@
-"""The gradient penalty of WGAN-GP."""
+"""The gradient penalty of WGAN-GP and its relatives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from gan_modules.penalties.base import Penalty
-from gan_modules.penalties.discriminator_pass import DiscriminatorPass
+from gan_modules.batch import GameBatch
+from gan_modules.discriminator_pass import DiscriminatorPass, rows_per_logit
+from gan_modules.penalties.base import Penalty, Points, squared_norms
 
 
 @dataclass(frozen=True)
 class GradientPenalty(Penalty):
-    """weight * E (||grad D(x)|| - target)^2 at random points x between real and fake (Gulrajani et al., 2017, eq. 3).
+    """weight * E (||grad D(x)|| - target)^2 (Gulrajani et al., 2017, eq. 3); the norm is each logit's own.
+
+    Target 0 is zero-centred (Thanh-Tung et al., 2019, between real and fake rows; R1 and R2 with weight gamma / 2 at
+    either); ``one_sided`` punishes slopes above the target only (Petzka et al., 2018).
 
     Args:
         weight: the paper's lambda.
         target: the norm that the gradient is kept at.
+        one_sided: whether a smaller norm is allowed.
+        at: where: "interpolated" between a real and a fake row, at a random point of the line; "real"; "fake"; or
+            "perturbed", around real rows: x + spread std u, u uniform in [0, 1) and std that of all numbers of the
+            real batch (Kodali et al., 2017).
+        spread: of "perturbed".
     """
 
     weight: float = 10.0
     target: float = 1.0
+    one_sided: bool = False
+    at: Points = "interpolated"
+    spread: float = 0.5
 
-    def __call__(self, d: DiscriminatorPass) -> Tensor:
-        mix = d.batch.random.uniform("gradient_penalty").to(d.real.dtype)
-        x = torch.lerp(d.fake.to(d.real.dtype), d.real, mix.view(-1, *[1] * (d.real.ndim - 1)))
+    def __post_init__(self) -> None:
+        if self.at not in get_args(Points):
+            raise ValueError(f"GradientPenalty(at={self.at!r}): must be one of {', '.join(get_args(Points))}.")
+        if not self.weight >= 0 or not self.target >= 0:
+            raise ValueError(
+                f"GradientPenalty(weight={self.weight}, target={self.target}): neither may be negative or NaN."
+            )
+
+    @property
+    def slope(self) -> tuple[Points, float]:
+        return self.at, self.target
+
+    def gradient_at(self, batch: GameBatch) -> frozenset[str]:
+        return frozenset({self.at} & {"real", "fake"})
+
+    def discriminator(self, d: DiscriminatorPass) -> Tensor:
+        gradient = d.gradient(self.at) if self.at in ("real", "fake") else d.gradient_of(self._points(d))
+        if self.target == 0:
+            return self.weight * squared_norms(gradient).mean()
         # vector_norm has subgradient 0 at 0, where sqrt would give NaN
-        norms = torch.linalg.vector_norm(d.gradient_of(x).flatten(1), dim=1)
-        penalty: Tensor = self.weight * (norms - self.target).square().mean()
+        excess = torch.linalg.vector_norm(gradient, dim=1) - self.target
+        penalty: Tensor = self.weight * (excess.relu() if self.one_sided else excess).square().mean()
         return penalty
+
+    def _points(self, d: DiscriminatorPass) -> Tensor:
+        if self.at == "perturbed":
+            noise = d.batch.random.uniform("gradient_penalty", tuple(d.real.shape[1:])).to(d.real.dtype)
+            mean, square = d.mean(d.real).mean(), d.mean(d.real.square()).mean()
+            return d.real + self.spread * (square - mean.square()).clamp(min=0).sqrt() * noise
+        mix = d.batch.random.uniform("gradient_penalty").to(d.real.dtype)
+        k = rows_per_logit(d.discriminator)
+        mix = mix[::k].repeat_interleave(k)  # rows that share a logit are one point, which moves on one line
+        return torch.lerp(d.fake.to(d.real.dtype), d.real, mix.view(-1, *[1] * (d.real.ndim - 1)))

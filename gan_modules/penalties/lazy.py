@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gan_modules.batch import GameBatch
-from gan_modules.penalties.base import Penalty
-from gan_modules.penalties.discriminator_pass import DiscriminatorPass
+from gan_modules.discriminator_pass import DiscriminatorPass, Memory
+from gan_modules.penalties.base import Penalty, Points
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,31 @@ class LazyPenalty(Penalty):
     def name(self) -> str:
         return self.penalty.name
 
+    @property
+    def layers(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.penalty.layers
+
+    @property
+    def slope(self) -> tuple[Points, float] | None:
+        return self.penalty.slope
+
     def _due(self, batch: GameBatch) -> bool:
         return batch.index is None or batch.index % self.every == 0
 
     def gradient_at(self, batch: GameBatch) -> frozenset[str]:
         return self.penalty.gradient_at(batch) if self._due(batch) else frozenset()
 
-    def __call__(self, d: DiscriminatorPass) -> Tensor | None:
-        value = self.penalty(d) if self._due(d.batch) else None
-        return None if value is None else value if d.batch.index is None else self.every * value
+    def discriminator(self, d: DiscriminatorPass) -> Tensor | None:
+        return self._weighted(self.penalty.discriminator(d), d) if self._due(d.batch) else None
+
+    def generator(self, d: DiscriminatorPass) -> Tensor | None:
+        return self._weighted(self.penalty.generator(d), d) if self._due(d.batch) else None
+
+    def _weighted(self, value: Tensor | None, d: DiscriminatorPass) -> Tensor | None:
+        return value if value is None or d.batch.index is None else self.every * value
+
+    def init(self) -> Memory:
+        return self.penalty.init()
+
+    def update(self, d: DiscriminatorPass) -> Memory:
+        return self.penalty.update(d)

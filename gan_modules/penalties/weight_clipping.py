@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from gan_modules.penalties.base import Constraint
 
@@ -23,6 +24,13 @@ class WeightClipping(Constraint):
     def __post_init__(self) -> None:
         if not self.c > 0:
             raise ValueError(f"WeightClipping(c={self.c}): c must be positive.")
+
+    def prepare(self, discriminator: nn.Module) -> None:
+        if any(parametrize.is_parametrized(module) for module in discriminator.modules()):
+            raise ValueError(
+                f"{self}: {type(discriminator).__name__} has parametrised layers (spectral norm, orthonormal weights); "
+                "what would be clipped is not their weight. Use one or the other."
+            )
 
     @torch.no_grad()
     def apply(self, discriminator: nn.Module) -> None:

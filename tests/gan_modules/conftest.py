@@ -8,11 +8,35 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from recipes import VARIANTS, quiet_trainer
+from torch import nn
 from torch.utils.data import DataLoader
 
 import gan_modules
 from gan_modules.batch import GameBatch, RandomRows
+from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
+
+
+class Linear(nn.Module):
+    """D(x) = w . x on flattened rows: the input gradient is w everywhere."""
+
+    def __init__(self, w):
+        super().__init__()
+        self.w = nn.Parameter(torch.as_tensor(w))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w
+
+
+class Quadratic(nn.Module):
+    """D(x) = x^T A x / 2: for a symmetric A the input gradient is A x."""
+
+    def __init__(self, a):
+        super().__init__()
+        self.a = nn.Parameter(torch.as_tensor(a))
+
+    def forward(self, x):
+        return 0.5 * torch.einsum("bi,ij,bj->b", x, self.a, x)
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +133,52 @@ def snapshot():
         return torch.cat([p.detach().flatten() for p in module.parameters()])
 
     return take
+
+
+@pytest.fixture
+def linear():
+    """The class above."""
+    return Linear
+
+
+@pytest.fixture
+def quadratic():
+    """The class above."""
+    return Quadratic
+
+
+@pytest.fixture
+def smooth():
+    """A function (dtype) -> a discriminator of rows of 3, smooth in its input and its parameters."""
+
+    def build(dtype=torch.float64):
+        return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1)).to(dtype)
+
+    return build
+
+
+@pytest.fixture
+def count_forwards():
+    """A function (module) -> a list that grows by the number of rows of each forward from now on."""
+
+    def count(module):
+        calls = []
+        module.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+        return calls
+
+    return count
+
+
+@pytest.fixture
+def d_pass(game_batch):
+    """A function (discriminator, real, fake, *terms) -> the DiscriminatorPass that serves those terms."""
+
+    def build(discriminator, real, fake, *terms, labels=None, index=0, iteration=0):
+        batch = game_batch(real, labels=labels, index=index, iteration=iteration)
+        due = frozenset().union(*(term.gradient_at(batch) for term in terms))
+        layers = [layer for term in terms for layer in term.layers]
+        d = DiscriminatorPass(discriminator, batch, real, fake, gradient_at=due, layers=layers)
+        d.memory = terms[0].init() if terms else {}
+        return d
+
+    return build

@@ -16,7 +16,7 @@ def test_of_a_linear_critic(norm, weight, target, linear, d_pass):
     w = norm * torch.tensor([0.6, 0.0, -0.8, 0.0], dtype=torch.float64)
     real, fake = torch.randn(2, 5, 2, 2, dtype=torch.float64)
     penalty = GradientPenalty(weight, target)
-    assert_close(penalty(d_pass(linear(w), real, fake, penalty)).item(), weight * (norm - target) ** 2)
+    assert_close(penalty.discriminator(d_pass(linear(w), real, fake, penalty)).item(), weight * (norm - target) ** 2)
 
 
 def test_is_taken_at_one_uniform_point_between_each_pair(d_pass):

@@ -14,7 +14,7 @@ from gan_modules.penalties import R1, R2, GradientPenalty, LazyPenalty
 def test_mean_over_a_period_is_the_penalty(penalty, every, smooth, d_pass):
     lazy, discriminator = LazyPenalty(penalty, every), smooth()
     real, fake = torch.randn(2, 6, 3, dtype=torch.float64)
-    expected = penalty(d_pass(discriminator, real, fake, penalty))
+    expected = penalty.discriminator(d_pass(discriminator, real, fake, penalty))
     for first in (0, 7 * every):
         values = [lazy(d_pass(discriminator, real, fake, lazy, index=first + i)) for i in range(every)]
         due = [value for value in values if value is not None]

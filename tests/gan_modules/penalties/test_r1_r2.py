@@ -15,7 +15,7 @@ both = pytest.mark.parametrize(("penalty", "side"), [(R1(0.7), 0), (R2(0.7), 1)]
 def test_of_a_linear_discriminator(penalty, side, linear, d_pass):
     w = torch.tensor([0.3, -1.2, 0.5, 2.0], dtype=torch.float64)
     real, fake = torch.randn(2, 5, 2, 2, dtype=torch.float64)
-    value = penalty(d_pass(linear(w), real, fake, penalty))
+    value = penalty.discriminator(d_pass(linear(w), real, fake, penalty))
     assert_close(value, 0.7 / 2 * w.square().sum())
 
 
@@ -26,7 +26,7 @@ def test_of_a_quadratic_discriminator_and_its_gradient(penalty, side, quadratic,
     discriminator = quadratic(a)
     points = torch.randn(2, 7, 3, dtype=torch.float64)
     x = points[side]
-    value = penalty(d_pass(discriminator, *points, penalty))
+    value = penalty.discriminator(d_pass(discriminator, *points, penalty))
     slopes = x @ a  # rows A x
     assert_close(value, 0.7 / 2 * slopes.square().sum(1).mean())
     value.backward()
@@ -39,7 +39,7 @@ def test_of_a_quadratic_discriminator_and_its_gradient(penalty, side, quadratic,
 def test_reads_its_own_rows_only(penalty, side, smooth, d_pass):
     points = torch.randn(2, 6, 3, dtype=torch.float64).requires_grad_()
     real, fake = points.unbind()
-    (gradient,) = torch.autograd.grad(penalty(d_pass(smooth(), real, fake, penalty)), points)
+    (gradient,) = torch.autograd.grad(penalty.discriminator(d_pass(smooth(), real, fake, penalty)), points)
     assert (gradient[side].norm(dim=1) > 0).all()
     assert torch.equal(gradient[1 - side], torch.zeros_like(gradient[1 - side]))
 
@@ -47,4 +47,4 @@ def test_reads_its_own_rows_only(penalty, side, smooth, d_pass):
 def test_are_equal_where_generator_and_data_agree(smooth, d_pass):
     discriminator, x = smooth(), torch.randn(6, 3, dtype=torch.float64)
     d = d_pass(discriminator, x, x.clone(), R1(), R2())
-    assert_close(R1()(d), R2()(d))
+    assert_close(R1().discriminator(d), R2().discriminator(d))

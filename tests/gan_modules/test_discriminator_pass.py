@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from gan_modules.discriminator_pass import DiscriminatorPass, call, has_batch_statistics
 from gan_modules.networks import MLPDiscriminator
-from gan_modules.penalties import R1, R2, DiscriminatorPass, GradientPenalty, LazyPenalty
-from gan_modules.penalties.discriminator_pass import call, has_batch_statistics
+from gan_modules.penalties import R1, R2, GradientPenalty, LazyPenalty
 
 
 def evaluate(d, penalties):
     """What the discriminator's loss asks of a pass."""
-    return [d.real_logits, d.fake_logits, *(penalty(d) for penalty in penalties)]
+    return [d.real_logits, d.fake_logits, *(penalty.discriminator(d) for penalty in penalties)]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,9 @@ def test_gradient_at_rows_is_that_of_each_row_and_can_be_differentiated(rows, sh
     points = dict(zip(("real", "fake"), torch.randn(2, 6, 3, dtype=torch.float64), strict=True))
     points["fake"].requires_grad_()  # a generator's rows carry its graph
     batch = game_batch(points["real"])
-    d = DiscriminatorPass(discriminator, batch, points["fake"], frozenset({rows} if shared else ()))
+    d = DiscriminatorPass(
+        discriminator, batch, points["real"], points["fake"], gradient_at=frozenset({rows} if shared else ())
+    )
     gradient = d.gradient(rows)
     assert_close(gradient, points[rows] @ discriminator.a)
     assert gradient.requires_grad
