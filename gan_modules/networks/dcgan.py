@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gan_modules.networks.layers import LatentInput, LogitHead, check_positive, output_layer
+from gan_modules.networks.minibatch_std import MinibatchStdDev
 
 _SMALLEST = 4
 
@@ -100,10 +101,18 @@ class DCGANDiscriminator(nn.Module):
         width: channels after the first layer; doubled at each coarser level.
         normalization: "none", or "batch" as in the paper (real and fake rows then take a forward each).
         num_classes: classes that condition the discriminator (by projection), or None.
+        out_features: numbers a row; above one they are features (B, out_features), and there are no classes.
+        minibatch_std: whether the last layer sees the standard deviation over groups of rows.
     """
 
     def __init__(
-        self, shape: Sequence[int], width: int = 64, normalization: str = "none", num_classes: int | None = None
+        self,
+        shape: Sequence[int],
+        width: int = 64,
+        normalization: str = "none",
+        num_classes: int | None = None,
+        out_features: int = 1,
+        minibatch_std: bool = False,
     ) -> None:
         super().__init__()
         check_positive("DCGANDiscriminator", width=width)
@@ -113,9 +122,10 @@ class DCGANDiscriminator(nn.Module):
         for fine, coarse in pairwise(levels):
             norm = _norm(normalization, coarse[0])[: fine is not levels[0]]  # none on the first layer
             layers += [nn.Conv2d(fine[0], coarse[0], _kernel(*fine[1:]), 2, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
-        self.downsample = nn.Sequential(*layers, nn.Flatten())
+        statistics = [MinibatchStdDev()] if minibatch_std else []
+        self.downsample = nn.Sequential(*layers, *statistics, nn.Flatten())
         channels, h, w = levels[-1]
-        self.head = LogitHead(channels * h * w, num_classes)
+        self.head = LogitHead((channels + minibatch_std) * h * w, num_classes, out_features)
         _initialise(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -17,27 +17,55 @@ class LatentInput(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is None:
             return z
-        if labels is None:
-            raise ValueError("A class-conditional generator needs labels; got None.")
-        return torch.cat([z, self.embedding(labels)], dim=1)
+        return torch.cat([z, self.embedding(generator_labels(labels))], dim=1)
 
 
 class LogitHead(nn.Module):
-    """A linear logit on features h, with the projection term <embedding(y), h> of Miyato and Koyama (2018, eq. 3)."""
+    """A linear logit on features h, with the projection term <embedding(y), h> of Miyato and Koyama (2018, eq. 3).
 
-    def __init__(self, in_features: int, num_classes: int | None) -> None:
+    Features (B, in_features) to logits (B,); to (B, out_features) where ``out_features`` is above one.
+    """
+
+    def __init__(self, in_features: int, num_classes: int | None, out_features: int = 1) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, 1)
+        check_outputs(out_features, num_classes)
+        self.linear = nn.Linear(in_features, out_features)
         self.embedding = None if num_classes is None else nn.Embedding(num_classes, in_features)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.linear(features).squeeze(1)
+        logits = one_logit(self.linear(features))
         if self.embedding is None:
             return logits
-        if labels is None:
-            raise ValueError("A class-conditional discriminator needs labels; got None.")
-        projection: Tensor = (self.embedding(labels) * features).sum(1)
+        projection: Tensor = (self.embedding(discriminator_labels(labels)) * features).sum(1)
         return logits + projection
+
+
+def check_outputs(out_features: int, num_classes: int | None) -> None:
+    """Raise ValueError for fewer outputs than one, or for several in a class-conditional discriminator."""
+    if out_features < 1:
+        raise ValueError(f"out_features={out_features}: must be at least 1.")
+    if out_features > 1 and num_classes is not None:
+        raise ValueError(
+            f"out_features={out_features} with num_classes={num_classes}: the projection term that conditions a "
+            "discriminator is one number a row, so it has out_features=1."
+        )
+
+
+def one_logit(outputs: Tensor) -> Tensor:
+    """(B, 1) to the logits (B,); several outputs, (B, k), as they are."""
+    return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
+
+
+def discriminator_labels(labels: Tensor | None) -> Tensor:
+    if labels is None:
+        raise ValueError("A class-conditional discriminator needs labels; got None.")
+    return labels
+
+
+def generator_labels(labels: Tensor | None) -> Tensor:
+    if labels is None:
+        raise ValueError("A class-conditional generator needs labels; got None.")
+    return labels
 
 
 def check_positive(owner: str, **sizes: int) -> None:
