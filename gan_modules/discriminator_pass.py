@@ -50,12 +50,19 @@ def check_layers(discriminator: nn.Module, layers: Sequence[str]) -> None:
             )
 
 
+def mean_over_rows(values: Tensor) -> Tensor:
+    """The mean over the rows of all processes, shape (*shape) from (B, *shape), in float32 at least."""
+    wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    return joined(wide.mean(0, keepdim=True)).mean(0)
+
+
 @dataclass(frozen=True)
 class Logits:
     """Logits alone, for who wants the value of a loss on logits without a discriminator."""
 
     real_logits: Tensor
     fake_logits: Tensor
+    mean = staticmethod(mean_over_rows)
 
 
 @dataclass(frozen=True)
@@ -127,11 +134,7 @@ class DiscriminatorPass:
             raise KeyError(f"features({rows!r}, {layer!r}): the term must name the layer in its `layers`.")
         return found[layer].float() if self._float32 else found[layer]
 
-    @staticmethod
-    def mean(values: Tensor) -> Tensor:
-        """The mean over the rows of all processes, shape (*shape) from (B, *shape), in float32 at least."""
-        wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-        return joined(wide.mean(0, keepdim=True)).mean(0)
+    mean = staticmethod(mean_over_rows)
 
     def _at(self, rows: str) -> _Evaluated:
         if rows not in self._evaluated:
@@ -178,7 +181,8 @@ class DiscriminatorPass:
             The gradient of each logit in the rows it is a function of, flat: (B / k, k * size), k = ``rows_per_logit``.
         """
         with torch.autocast(x.device.type, enabled=False):
-            x = _differentiable(x.float() if self._float32 else x)
+            # a node of its own: a witness may depend on the rows of this pass as well, which are other arguments
+            x = _differentiable(x.float() if self._float32 else x).view_as(x)
             logits = call(self.discriminator, x, self.batch.labels)
             values = logits if self._witness is None else self._witness(logits, self)
             (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=True)

@@ -1,0 +1,63 @@
+"""Linear functions of learned features: the distance of their means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gan_modules.discriminator_pass import DiscriminatorPass
+from gan_modules.losses.function_class import FunctionClass
+from gan_modules.penalties import Constraint, WeightClipping
+
+
+@dataclass(frozen=True)
+class MeanFeatures(FunctionClass):
+    """f = <v, h>, |v|_p <= 1, h D's outputs: |E h(x) - E h(G(z))|_q, 1/p + 1/q = 1 (McGAN; Mroueh et al., 2017, eq. 4).
+
+    The supremum over v is taken in closed form, and D learns h. Means are over the rows of all processes.
+
+    Args:
+        p: norm of v, from 1 to inf.
+        constraint: what keeps h bounded, without which the distance has no bound; the paper's clipping by default.
+    """
+
+    needs_bounded_slope: ClassVar[bool] = True
+
+    p: float = 2.0
+    constraint: Constraint | None = field(default=WeightClipping(0.01))
+
+    def __post_init__(self) -> None:
+        if not self.p >= 1:
+            raise ValueError(f"MeanFeatures(p={self.p}): a norm has p from 1 to inf.")
+
+    @property
+    def q(self) -> float:
+        """The dual norm's exponent."""
+        return math.inf if self.p == 1 else 1.0 if self.p == math.inf else self.p / (self.p - 1)
+
+    def difference(self, d: DiscriminatorPass) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(self._delta(d), ord=self.q)
+        return norm
+
+    def generator(self, d: DiscriminatorPass) -> Tensor:
+        return self.difference(d)
+
+    def critic(self, logits: Tensor, d: DiscriminatorPass) -> Tensor:
+        """<v, h> with the optimal v, which is the gradient of the norm at the difference of means; shape (B,)."""
+        delta = self._delta(d)
+        with torch.enable_grad():
+            delta = delta if delta.requires_grad else delta.requires_grad_()
+            norm = torch.linalg.vector_norm(delta, ord=self.q)
+            (v,) = torch.autograd.grad(norm, delta, create_graph=True)
+        return _rows(logits).to(v.dtype) @ v
+
+    def _delta(self, d: DiscriminatorPass) -> Tensor:
+        return d.mean(_rows(d.real_logits)) - d.mean(_rows(d.fake_logits))
+
+
+def _rows(outputs: Tensor) -> Tensor:
+    return outputs.reshape(len(outputs), -1)
