@@ -1,6 +1,7 @@
 """What keeps a discriminator regular: penalties in its loss, constraints on its parameters."""
 
 from gan_modules.penalties.base import Constraint, Penalty
+from gan_modules.penalties.consistency import Consistency
 from gan_modules.penalties.dragan import DRAGANPenalty
 from gan_modules.penalties.gradient_penalty import GradientPenalty
 from gan_modules.penalties.lazy import LazyPenalty
@@ -13,6 +14,7 @@ from gan_modules.penalties.spectral_norm import SpectralNorm
 from gan_modules.penalties.weight_clipping import WeightClipping
 
 __all__ = [
+    "Consistency",
     "Constraint",
     "DRAGANPenalty",
     "GradientPenalty",

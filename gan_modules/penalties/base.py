@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -45,8 +46,22 @@ def squared_norms(gradient: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
+def norms(gradient: Tensor) -> Tensor:
+    """Euclidean norm of each row of (B, *shape), shape (B,); all derivatives are 0 at 0, where it has none."""
+    squares = squared_norms(gradient)
+    positive = squares > 0  # the second derivative of vector_norm is NaN at 0, and the game's Jacobian takes it
+    return torch.where(positive, squares, 1).sqrt() * positive
+
+
+def wide(logits: Tensor) -> Tensor:
+    """The logits in float32 at least, for what autocast must not compute in half precision."""
+    return logits.float() if logits.element_size() < 4 else logits
+
+
 def gamma_of(gamma: Gamma, d: DiscriminatorPass) -> float:
-    """The weight itself, or for "auto" 0.0002 pixels / batch (Karras et al., 2020b, section 4, its ``auto`` setting).
+    """The weight itself, or for "auto" 0.0002 height * width / batch, the batch being that of all processes.
+
+    The rule of thumb in the public code of Karras et al. (2020), "Training GANs with limited data", by the same R1.
 
     Raises:
         ValueError: "auto" where samples are not images (C, H, W), or another word.

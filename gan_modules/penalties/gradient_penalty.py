@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_modules.batch import GameBatch
 from gan_modules.discriminator_pass import DiscriminatorPass, rows_per_logit
-from gan_modules.penalties.base import Penalty, Points, squared_norms
+from gan_modules.penalties.base import Penalty, Points, norms, squared_norms
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class GradientPenalty(Penalty):
         weight: the paper's lambda.
         target: the norm that the gradient is kept at.
         one_sided: whether a smaller norm is allowed.
-        at: where: "interpolated" between a real and a fake row, at a random point of the line; "real"; "fake"; or
-            "perturbed", around real rows: x + spread std u, u uniform in [0, 1) and std that of all numbers of the
-            real batch (Kodali et al., 2017).
-        spread: of "perturbed".
+        at: where: "real"; "fake"; "interpolated", at a random point of the line from a fake row to a real one; or
+            "perturbed", at one of the line from a real row x to x + spread std u, with u uniform in [0, 1) for each
+            number and std that of all numbers of the real batch (the public code of Kodali et al., 2017).
+        spread: of "perturbed", at least 0.
     """
 
     weight: float = 10.0
@@ -39,10 +39,9 @@ class GradientPenalty(Penalty):
     def __post_init__(self) -> None:
         if self.at not in get_args(Points):
             raise ValueError(f"GradientPenalty(at={self.at!r}): must be one of {', '.join(get_args(Points))}.")
-        if not self.weight >= 0 or not self.target >= 0:
-            raise ValueError(
-                f"GradientPenalty(weight={self.weight}, target={self.target}): neither may be negative or NaN."
-            )
+        for name in ("weight", "target", "spread"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"GradientPenalty({name}={getattr(self, name)}): must be at least 0.")
 
     @property
     def slope(self) -> tuple[Points, float]:
@@ -55,17 +54,19 @@ class GradientPenalty(Penalty):
         gradient = d.gradient(self.at) if self.at in ("real", "fake") else d.gradient_of(self._points(d))
         if self.target == 0:
             return self.weight * squared_norms(gradient).mean()
-        # vector_norm has subgradient 0 at 0, where sqrt would give NaN
-        excess = torch.linalg.vector_norm(gradient, dim=1) - self.target
+        excess = norms(gradient) - self.target
         penalty: Tensor = self.weight * (excess.relu() if self.one_sided else excess).square().mean()
         return penalty
 
     def _points(self, d: DiscriminatorPass) -> Tensor:
-        if self.at == "perturbed":
-            noise = d.batch.random.uniform("gradient_penalty", tuple(d.real.shape[1:])).to(d.real.dtype)
-            mean, square = d.mean(d.real).mean(), d.mean(d.real.square()).mean()
-            return d.real + self.spread * (square - mean.square()).clamp(min=0).sqrt() * noise
+        end = d.fake.to(d.real.dtype) if self.at == "interpolated" else self._perturbed(d)
         mix = d.batch.random.uniform("gradient_penalty").to(d.real.dtype)
         k = rows_per_logit(d.discriminator)
         mix = mix[::k].repeat_interleave(k)  # rows that share a logit are one point, which moves on one line
-        return torch.lerp(d.fake.to(d.real.dtype), d.real, mix.view(-1, *[1] * (d.real.ndim - 1)))
+        return torch.lerp(end, d.real, mix.view(-1, *[1] * (d.real.ndim - 1)))
+
+    def _perturbed(self, d: DiscriminatorPass) -> Tensor:
+        noise = d.batch.random.uniform("perturbation", tuple(d.real.shape[1:])).to(d.real.dtype)
+        centre = d.mean(d.real).mean()
+        std = d.mean((d.real - centre).square()).mean().sqrt()
+        return d.real + self.spread * std.to(d.real.dtype) * noise

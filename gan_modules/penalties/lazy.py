@@ -15,6 +15,8 @@ from gan_modules.penalties.base import Penalty, Points
 class LazyPenalty(Penalty):
     """``every`` times the penalty on every ``every``-th draw, nothing on the others (Karras et al., 2020, section 3.1).
 
+    A term of the generator's loss is due every ``every``-th iteration, for of an iteration's draws it sees but one.
+
     Args:
         penalty: what is evaluated lazily; its mean over draws is unchanged.
         every: period in draws, at least 1.
@@ -39,23 +41,27 @@ class LazyPenalty(Penalty):
     def slope(self) -> tuple[Points, float] | None:
         return self.penalty.slope
 
-    def _due(self, batch: GameBatch) -> bool:
-        return batch.index is None or batch.index % self.every == 0
+    def _weight(self, batch: GameBatch, count: int | None) -> int:
+        """Of the penalty at that count of draws or iterations: ``every`` or 0; 1 where its mean is asked for."""
+        return 1 if batch.index is None or count is None else self.every * (count % self.every == 0)
 
     def gradient_at(self, batch: GameBatch) -> frozenset[str]:
-        return self.penalty.gradient_at(batch) if self._due(batch) else frozenset()
+        return self.penalty.gradient_at(batch) if self._weight(batch, batch.index) else frozenset()
 
     def discriminator(self, d: DiscriminatorPass) -> Tensor | None:
-        return self._weighted(self.penalty.discriminator(d), d) if self._due(d.batch) else None
+        weight = self._weight(d.batch, d.batch.index)
+        return _times(weight, self.penalty.discriminator(d)) if weight else None
 
     def generator(self, d: DiscriminatorPass) -> Tensor | None:
-        return self._weighted(self.penalty.generator(d), d) if self._due(d.batch) else None
-
-    def _weighted(self, value: Tensor | None, d: DiscriminatorPass) -> Tensor | None:
-        return value if value is None or d.batch.index is None else self.every * value
+        weight = self._weight(d.batch, d.batch.random.iteration)
+        return _times(weight, self.penalty.generator(d)) if weight else None
 
     def init(self) -> Memory:
         return self.penalty.init()
 
     def update(self, d: DiscriminatorPass) -> Memory:
         return self.penalty.update(d)
+
+
+def _times(weight: int, value: Tensor | None) -> Tensor | None:
+    return None if value is None else weight * value

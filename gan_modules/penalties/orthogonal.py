@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_modules.discriminator_pass import DiscriminatorPass
-from gan_modules.penalties.base import Penalty
+from gan_modules.penalties.base import LINEAR_LAYERS, Penalty
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,9 @@ class Orthogonal(Penalty):
     """weight * sum ||W W^T * (1 - I)||_F^2 over D's weights, filters as rows (Brock et al., 2019, eq. 3).
 
     Filters are kept at right angles while their lengths stay free; with ``lengths`` ||W W^T - I||_F^2, which draws
-    these to 1 as well (Brock et al., 2017). A matrix with more rows than columns is taken by its columns. Neither
-    bounds the slope of D.
+    these to 1 as well (their eq. 2, after Brock et al., 2017). A matrix with more rows than columns, whose rows can't
+    all be at right angles, is taken by its columns. Weights are those that the layers use, parametrised ones as they
+    come out. Does not bound the slope of D. (The papers have it on the generator too, which a penalty doesn't see.)
 
     Args:
         weight: the paper's beta.
@@ -27,12 +28,16 @@ class Orthogonal(Penalty):
     weight: float = 1e-4
     lengths: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise ValueError(f"Orthogonal(weight={self.weight}): must be at least 0.")
+
     def discriminator(self, d: DiscriminatorPass) -> Tensor:
-        layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        weights = [module.weight for module in d.discriminator.modules() if isinstance(module, layers)]
+        weights = [module.weight for module in d.discriminator.modules() if isinstance(module, LINEAR_LAYERS)]
         if not weights:
-            raise ValueError(f"Orthogonal: {type(d.discriminator).__name__} has no linear or convolutional layer.")
-        return self.weight * torch.stack([self._excess(weight.flatten(1)) for weight in weights]).sum()
+            raise ValueError(f"{self}: {type(d.discriminator).__name__} has no linear or convolutional layer.")
+        with torch.autocast(d.real.device.type, enabled=False):
+            return self.weight * torch.stack([self._excess(weight.flatten(1)) for weight in weights]).sum()
 
     def _excess(self, matrix: Tensor) -> Tensor:
         rows = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T

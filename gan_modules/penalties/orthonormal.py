@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
@@ -17,9 +18,9 @@ class Orthonormal(Constraint):
     """Every weight has orthonormal rows, or columns where it is tall, filters as rows (Anil, Lucas and Grosse, 2019).
 
     Among 1-Lipschitz layers these shrink the least, so that D can reach slope 1, with an activation that keeps the
-    gradient's norm ("maxmin" of the MLP). Kept exactly, by torch's Cayley map. A convolution is divided by the square
-    root of its kernel's size, which bounds its slope by 1 too. A forward solves a linear system in the larger side of
-    each weight: for small networks.
+    gradient's norm ("maxmin" of the MLP). Kept exactly, by torch's Cayley map, in float32 under autocast. A convolution
+    is divided by the square root of its kernel's size, which bounds its slope by 1 too. A forward solves a linear
+    system in the larger side of each weight: for small networks.
     """
 
     def prepare(self, discriminator: nn.Module) -> None:
@@ -41,7 +42,8 @@ class _OrthonormalFilters(nn.Module):
         self.scale = math.sqrt(weight[0, 0].numel())
 
     def forward(self, matrix: Tensor) -> Tensor:
-        orthonormal: Tensor = self.rows(matrix)
+        with torch.autocast(matrix.device.type, enabled=False):
+            orthonormal: Tensor = self.rows(matrix)
         return orthonormal.view(self.shape) / self.scale
 
     def right_inverse(self, weight: Tensor) -> Tensor:

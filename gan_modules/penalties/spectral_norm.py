@@ -14,11 +14,13 @@ from gan_modules.penalties.base import LINEAR_LAYERS, Constraint, free_layers
 class SpectralNorm(Constraint):
     """Every weight divided by its largest singular value, filters as rows (Miyato et al., 2018, section 2.1).
 
-    By torch's parametrization, with power iterations at each forward in training. A linear layer then has slope 1 at
-    most; a convolution's slope can exceed 1, up to the square root of its kernel's size, as in the paper.
+    By torch's parametrization. A linear layer then has slope 1, and more only by what the power iteration, which goes
+    on at each forward in training, lags behind the weights. A convolution's slope can exceed 1, up to the square root
+    of its kernel's size, as in the paper. First derivatives are exact where the iteration has converged; in second ones
+    the singular vectors are constants.
 
     Args:
-        power_iterations: of a forward in training.
+        power_iterations: of a forward in training, at least 1.
     """
 
     power_iterations: int = 1
