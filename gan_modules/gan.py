@@ -24,6 +24,8 @@ from gan_modules.discriminator_pass import DiscriminatorPass, Memory, call, chec
 from gan_modules.losses import AdversarialLoss
 from gan_modules.penalties import Constraint, Penalty
 from gan_modules.protocols import DISCRIMINATOR, GENERATOR, SAMPLE_BLOCK
+from gan_modules.steps import unchanged_buffers
+from gan_modules.steps import keyed_layers
 from gan_modules.terms import Remembers, Term
 
 
@@ -79,7 +81,8 @@ class GANModule(GameModule):
         refuse_contradictions(loss, self.penalties, constraint)
         self.constraint = constraint or loss.constraint
         if self.constraint is not None:
-            self.constraint.prepare(discriminator)
+            with keyed_layers(torch.device("cpu"), self.seed, -1, 0):
+                self.constraint.prepare(discriminator)
         self.augmentation = tuple(augmentation)
         names = _numbered([f"penalty/{penalty.name}" for penalty in self.penalties])
         self._terms: dict[str, Term] = {"loss": loss, **dict(zip(names, self.penalties, strict=True))}
@@ -163,7 +166,8 @@ class GANModule(GameModule):
         def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
             d = self._pass(DISCRIMINATOR, batch, real, fake, {})
             d.memory = self._memories["loss"]
-            return self.loss.discriminator(d)
+            with unchanged_buffers(self.discriminator):
+                return self.loss.discriminator(d)
 
         real = batch.real
         for k, augmentation in enumerate(self.augmentation):
@@ -203,8 +207,8 @@ class GANModule(GameModule):
             own = self._memories.get(name, {})
             if own.keys() != memory.keys():
                 raise ValueError(
-        XX
-                    "the same loss, penalties and augmentation."
+                    f"The checkpoint remembers {sorted(memory)} of {name}, and this module {sorted(own)}: build it "
+                    "with the same loss, penalties and augmentation."
                 )
             self._memories[name] = {key: value.to(self.device) for key, value in memory.items()}
 

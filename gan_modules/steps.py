@@ -57,6 +57,20 @@ def frozen(player: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def unchanged_buffers(network: nn.Module) -> Iterator[None]:
+    """Forwards within count for nothing: batch statistics and power iterations go into copies of the buffers."""
+    buffers = [(m, name, b) for m in network.modules() for name, b in m._buffers.items() if b is not None]
+    # not written back in place, which would invalidate a graph that has saved them
+    for module, name, buffer in buffers:
+        module._buffers[name] = buffer.clone()
+    try:
+        yield
+    finally:
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
+
+
+@contextmanager
 def keyed_layers(device: torch.device, seed: int, iteration: int, rank: int) -> Iterator[None]:
     """Layers of chance draw from the global generators: give them numbers keyed by iteration, and put those back."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -17,7 +17,7 @@ from datamodules import RingDataModule
 from datamodules.point import PointDataModule
 from gan_modules import GameModule, GANModule
 from gan_modules.batch import joined
-from gan_modules.losses import NonSaturating
+from gan_modules.losses import Bounded, NonSaturating
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 from gan_modules.protocols import by_player
 from gan_modules.toy_game import ClosedForms
@@ -35,15 +35,31 @@ VARIANTS = [
 TOYS = [name for name, cls in CLASSES.items() if issubclass(cls, ClosedForms)]
 
 
-def parts(name: str) -> dict[str, Any]:
-    """What the variant called ``name`` is built from, on points of the plane: the same numbers at every call."""
+def networks(name: str, shape: tuple[int, ...] = (2,), num_classes: int | None = None) -> dict[str, Any]:
+    """A generator and a discriminator such as the variant called ``name`` asks for: the same numbers at every call."""
+    seen = (2 * shape[0], *shape[1:]) if name == "PacGAN" else shape
+    features = {"out_features": 4} if name == "MMDGAN" and num_classes is None else {}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        networks = {
-            "generator": MLPGenerator((2,), latent_dim=3, width=8, depth=2),
-            "discriminator": MLPDiscriminator((2,), width=8, depth=2),
+        return {
+            "generator": MLPGenerator(shape, latent_dim=3, width=8, depth=2, num_classes=num_classes),
+            "discriminator": MLPDiscriminator(seen, width=8, depth=2, num_classes=num_classes, **features),
         }
-    return networks | ({"loss": NonSaturating()} if name == "GANModule" else {})
+
+
+def needs(name: str) -> dict[str, Any]:
+    """What a variant cannot be built without, beside its networks."""
+    asked = {
+        "GANModule": {"loss": NonSaturating()},
+        "IPMGAN": {"function_class": Bounded()},
+        "ConditionalGAN": {"num_classes": 8},
+    }
+    return asked.get(name, {})
+
+
+def parts(name: str) -> dict[str, Any]:
+    """What the variant called ``name`` is built from, on points of the plane."""
+    return networks(name, num_classes=needs(name).get("num_classes")) | needs(name)
 
 
 def make(name: str, **kwargs: Any) -> GANModule:

@@ -37,11 +37,11 @@ class MyGenerator(nn.Module):
 class Absolute(AdversarialLoss):
     """A loss of one's own."""
 
-    def discriminator(self, real, fake):
-        return (real - 1).abs().mean() + fake.abs().mean()
+    def discriminator(self, d):
+        return (d.real_logits - 1).abs().mean() + d.fake_logits.abs().mean()
 
-    def generator(self, real, fake):
-        return (fake - 1).abs().mean()
+    def generator(self, d):
+        return (d.fake_logits - 1).abs().mean()
 
 
 class MyGAN(GANModule):

@@ -7,14 +7,13 @@ import warnings
 import pytest
 import torch
 from lightning.pytorch import Callback
-from recipes import VARIANTS, quiet_trainer
+from recipes import VARIANTS, needs, networks, quiet_trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
 import gan_modules
 from gan_modules.batch import GameBatch, RandomRows
 from gan_modules.discriminator_pass import DiscriminatorPass
-from gan_modules.networks import MLPDiscriminator, MLPGenerator
 
 
 class Linear(nn.Module):
@@ -77,10 +76,9 @@ def tiny():
     """A function (variant, ...) -> that GAN between two MLPs of width 8 on samples of shape (2,)."""
 
     def build(cls, *, num_classes=None, shape=(2,), **kwargs):
-        torch.manual_seed(0)
-        generator = MLPGenerator(shape, latent_dim=3, width=8, depth=2, num_classes=num_classes)
-        discriminator = MLPDiscriminator(shape, width=8, depth=2, num_classes=num_classes)
-        return cls(generator, discriminator, num_classes=num_classes, **kwargs)
+        name = cls.__name__
+        given = {"num_classes": num_classes} | needs(name) | kwargs
+        return cls(**networks(name, shape, given["num_classes"]), **given)
 
     return build
 
@@ -111,7 +109,10 @@ def fit(tmp_path):
     def run(module, batches=3, *, after=None, ckpt_path=None, **kwargs):
         if isinstance(batches, int):
             numbers = torch.Generator().manual_seed(1)
-            batches = [torch.randn(4 * module.draws, 2, generator=numbers) for _ in range(batches)]
+            rows = 4 * module.draws
+            batches = [torch.randn(rows, 2, generator=numbers) for _ in range(batches)]
+            if getattr(module, "num_classes", None):
+                batches = [(real, torch.arange(rows) % module.num_classes) for real in batches]
         defaults = {"default_root_dir": tmp_path, "max_epochs": 1, "max_steps": -1, "log_every_n_steps": 50}
         callbacks = [] if after is None else [_After(after)]
         trainer = quiet_trainer(**(defaults | kwargs), callbacks=callbacks)

@@ -179,9 +179,9 @@ def test_trains_on_two_gpus_in_bf16(name):
 
 def test_lazy_penalty_is_due_by_the_draw_over_the_whole_run(tiny, fit):
     class Counted(R1):
-        def __call__(self, d):
+        def discriminator(self, d):
             due.append(d.batch.index)
-            return super().__call__(d)
+            return super().discriminator(d)
 
     due = []
     fit(tiny(NSGAN, penalties=(LazyPenalty(Counted(), every=4), R2()), rule=Alternating(3)), 4)

@@ -5,32 +5,85 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from recipes import networks
 
-from gan_modules import LSGAN, NSGAN, R3GAN, WGAN, WGANGP, GANModule, HingeGAN, MinimaxGAN
-from gan_modules.losses import Hinge, LeastSquares, Minimax, NonSaturating, RelativisticPairing, Wasserstein
-from gan_modules.penalties import R1, R2, GradientPenalty, WeightClipping
-from gan_modules.rules import Alternating, Simultaneous
+from gan_modules import GANModule
+from gan_modules.augmentation import AdversarialPerturbation, InstanceNoise
+from gan_modules.losses import (
+    Bounded,
+    FeatureMatching,
+    FisherBall,
+    Hinge,
+    KernelBall,
+    LeastSquares,
+    Lipschitz,
+    Minimax,
+    NonSaturating,
+    RationalQuadratic,
+    RelativisticPairing,
+    SobolevBall,
+    Wasserstein,
+)
+from gan_modules.networks import Packed
+from gan_modules.penalties import R1, R2, DRAGANPenalty, GradientPenalty, Orthonormal, SpectralNorm, WeightClipping
+from gan_modules.rules import Alternating, Simultaneous, Unrolled
 
 PARTS = {  # of every variant there is: (its arguments, those of the general module)
-    MinimaxGAN: ({}, {"loss": Minimax()}),
-    NSGAN: ({}, {"loss": NonSaturating()}),
-    LSGAN: ({}, {"loss": LeastSquares()}),
-    HingeGAN: ({}, {"loss": Hinge()}),
-    WGAN: ({"clip": 0.05}, {"loss": Wasserstein(), "constraint": WeightClipping(0.05), "rule": Alternating(5)}),
-    WGANGP: (
+    "MinimaxGAN": ({}, {"loss": Minimax()}),
+    "NSGAN": ({}, {"loss": NonSaturating()}),
+    "LSGAN": ({}, {"loss": LeastSquares()}),
+    "HingeGAN": ({}, {"loss": Hinge()}),
+    "WGAN": ({"clip": 0.05}, {"loss": Wasserstein(), "constraint": WeightClipping(0.05), "rule": Alternating(5)}),
+    "WGANGP": (
         {"gp_weight": 3.0, "penalties": [R1(0.5)]},
         {"loss": Wasserstein(), "penalties": [GradientPenalty(3.0), R1(0.5)], "rule": Alternating(5)},
     ),
-    R3GAN: (
+    "R3GAN": (
         {"gamma": 0.2, "penalties": [GradientPenalty(0.5)]},
         {"loss": RelativisticPairing(), "penalties": [R1(0.2), R2(0.2), GradientPenalty(0.5)]},
     ),
+    "ConditionalGAN": ({"loss": LeastSquares()}, {"loss": LeastSquares(), "num_classes": 8}),
+    "DRAGAN": (
+        {"gp_weight": 2.0, "penalties": [R1(0.1)]},
+        {"loss": NonSaturating(), "penalties": [DRAGANPenalty(2.0), R1(0.1)]},
+    ),
+    "FeatureMatchingGAN": (
+        {"layers": ["hidden"], "weight": 2.0, "adversarial": 0.5, "loss": Hinge()},
+        {"loss": FeatureMatching(("hidden",), Hinge(), 2.0, 0.5)},
+    ),
+    "FisherGAN": ({"rho": 0.5}, {"loss": FisherBall(0.5), "rule": Alternating(5)}),
+    "IPMGAN": ({}, {"loss": Bounded(), "rule": Alternating(5)}),
+    "LipschitzGAN": ({"by": Orthonormal()}, {"loss": Lipschitz(Orthonormal()), "rule": Alternating(5)}),
+    "MMDGAN": (
+        {"gp_weight": 0.5},
+        {"loss": KernelBall(RationalQuadratic()), "penalties": [GradientPenalty(0.5)], "rule": Alternating(5)},
+    ),
+    "PacGAN": ({"loss": Hinge()}, {"loss": Hinge()}),
+    "R1GAN": ({"gamma": 0.3, "penalties": [R2(0.1)]}, {"loss": NonSaturating(), "penalties": [R1(0.3), R2(0.1)]}),
+    "RobustGAN": (
+        {"eps": 0.2, "norm": "linf", "steps": 2, "fakes": True, "augmentation": [InstanceNoise(0.1)]},
+        {
+            "loss": NonSaturating(),
+            "augmentation": [
+                InstanceNoise(0.1),
+                AdversarialPerturbation(0.2, norm="linf", steps=2, fakes=True),
+            ],
+        },
+    ),
+    "SNGAN": ({"power_iterations": 2}, {"loss": Hinge(), "constraint": SpectralNorm(2)}),
+    "SobolevGAN": ({"rho": 0.5}, {"loss": SobolevBall(0.5), "rule": Alternating(5)}),
+    "UnrolledGAN": ({"k": 2, "loss": Minimax()}, {"loss": Minimax(), "rule": Unrolled(2)}),
 }
 
 
 def test_trains_as_the_general_module_with_its_parts(variant, tiny, fit, snapshot):
-    own, general = PARTS[variant]
-    named, composed = tiny(variant, **own), tiny(GANModule, **general)
+    name = variant.__name__
+    own, general = PARTS[name]
+    named = tiny(variant, **own)
+    given = networks(name, num_classes=general.get("num_classes"))
+    if name == "PacGAN":
+        given["discriminator"] = Packed(given["discriminator"], 2)
+    composed = GANModule(**given, **general)
     for module in (named, composed):
         fit(module, 2)
     assert named.draws == composed.draws

@@ -36,8 +36,8 @@ def test_the_generators_loss_of_the_wrong_sign(status, monkeypatch):
 
 
 def test_a_penalty_without_its_half(status, monkeypatch):
-    right = R1.__call__
-    monkeypatch.setattr(R1, "__call__", lambda self, d: 2 * right(self, d))
+    right = R1.discriminator
+    monkeypatch.setattr(R1, "discriminator", lambda self, d: 2 * right(self, d))
     assert status("R1, gamma 0.3") == 1
 
 
