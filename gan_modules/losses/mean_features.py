@@ -40,8 +40,7 @@ class MeanFeatures(FunctionClass):
         return math.inf if self.p == 1 else 1.0 if self.p == math.inf else self.p / (self.p - 1)
 
     def difference(self, d: DiscriminatorPass) -> Tensor:
-        norm: Tensor = torch.linalg.vector_norm(self._delta(d), ord=self.q)
-        return norm
+        return self._norm(self._delta(d))
 
     def generator(self, d: DiscriminatorPass) -> Tensor:
         return self.difference(d)
@@ -51,9 +50,14 @@ class MeanFeatures(FunctionClass):
         delta = self._delta(d)
         with torch.enable_grad():
             delta = delta if delta.requires_grad else delta.requires_grad_()
-            norm = torch.linalg.vector_norm(delta, ord=self.q)
-            (v,) = torch.autograd.grad(norm, delta, create_graph=True)
+            (v,) = torch.autograd.grad(self._norm(delta), delta, create_graph=True)
         return _rows(logits).to(v.dtype) @ v
+
+    def _norm(self, delta: Tensor) -> Tensor:
+        """|delta|_q; all derivatives are 0 at 0, where it has none and torch's second one is NaN."""
+        positive = delta.detach().abs().sum() > 0
+        norm: Tensor = torch.linalg.vector_norm(torch.where(positive, delta, 1.0), ord=self.q) * positive
+        return norm
 
     def _delta(self, d: DiscriminatorPass) -> Tensor:
         return d.mean(_rows(d.real_logits)) - d.mean(_rows(d.fake_logits))
