@@ -45,14 +45,14 @@ def test_gan_modules_imports_no_sibling_but_in_the_command_line(path: Path) -> N
     assert all(name.startswith("gan_modules") for name in imports(path)), imports(path)
 
 
-#: from the bottom up, above batch, discriminator_pass and terms
+#: from the bottom up, above batch, protocols, discriminator_pass and terms
 COMPONENTS = ["networks", "augmentation", "penalties", "losses"]
 
 
 @pytest.mark.parametrize("folder", COMPONENTS)
 def test_components_import_the_pass_and_components_below(folder: str) -> None:
     below = COMPONENTS[: COMPONENTS.index(folder) + 1]
-    shared = ["batch"] if folder == "networks" else ["batch", "discriminator_pass", "terms"]
+    shared = ["batch"] if folder == "networks" else ["batch", "protocols", "discriminator_pass", "terms"]
     for path in files(f"gan_modules/{folder}"):
         allowed = tuple(f"gan_modules.{name}" for name in below + shared)
         assert all(name.startswith(allowed) for name in imports(path)), (path, imports(path))

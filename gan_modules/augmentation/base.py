@@ -22,7 +22,8 @@ class View:
         random: random rows of this augmentation's own; ``random.iteration`` is what a schedule goes by.
         player: whose loss is evaluated, GENERATOR (0) or DISCRIMINATOR (1).
         memory: what the augmentation remembers.
-        discriminator_loss: the discriminator's loss, without penalties, where D is shown other rows (real, fake).
+        discriminator_loss: the discriminator's loss, without penalties, where D is shown other rows (real, fake); it
+            leaves D's buffers (batch statistics, power iterations) as they are.
     """
 
     batch: GameBatch
@@ -33,9 +34,10 @@ class View:
 
 
 class Augmentation(Remembers, ABC):
-    """Maps real and fake rows to what D sees of them, in both players' losses; immutable, random by the batch alone.
+    """Maps real and fake rows to what D sees of them; immutable, random by the batch alone.
 
-    Penalties then see the augmented rows too. Differentiable, for G learns through it.
+    In both players' losses, of which the view says whose it is. Penalties then see the augmented rows too.
+    Differentiable any number of times, for G learns through it.
     """
 
     @abstractmethod
