@@ -183,8 +183,8 @@ def test_running_statistics_and_power_iterations_advance_as_without_it(kind, alo
         )
         buffers = dict(model.discriminator.named_buffers())
         for name, vector in buffers.items():
-            if name.endswith("._u"):  # away from where the iterations have converged
-                vector.copy_(nn.functional.normalize(torch.randn(8), dim=0))
+            if name.endswith("._v"):  # away from where the iterations have converged
+                vector.copy_(nn.functional.normalize(torch.randn(2), dim=0))
         batch = model.game_batch(torch.randn(8, 2))
         for player in (DISCRIMINATOR, GENERATOR):
             model.gradient(player, batch)
