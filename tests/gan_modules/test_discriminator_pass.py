@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from gan_modules.discriminator_pass import DiscriminatorPass, call, has_batch_statistics
-from gan_modules.networks import MLPDiscriminator
+from gan_modules.discriminator_pass import PENULTIMATE, DiscriminatorPass, call, check_layers, has_batch_statistics
+from gan_modules.networks import MLPDiscriminator, Packed
 from gan_modules.penalties import R1, R2, GradientPenalty, LazyPenalty
 
 
@@ -123,3 +123,117 @@ def test_rows_of_the_batch_are_left_alone(smooth, d_pass):
     assert not real.requires_grad
     assert not fake.requires_grad
     assert real.grad is None
+
+
+@pytest.fixture
+def both():
+    return torch.randn(2, 6, 3, dtype=torch.float64).unbind()
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("gradient_at", [(), ("real",), ("real", "fake")], ids=str)
+def test_features_are_what_the_named_layers_put_out_in_the_losss_own_forward(
+    joint, gradient_at, both, smooth, game_batch, count_forwards
+):
+    discriminator = smooth()
+    d = DiscriminatorPass(
+        discriminator,
+        game_batch(both[0]),
+        *both,
+        layers=("1", "3", "1", PENULTIMATE),
+        gradient_at=frozenset(gradient_at),
+        joint=joint,
+    )
+    calls = count_forwards(discriminator)
+    for name, rows in zip(("real", "fake"), both, strict=True):
+        assert_close(d.features(name, "1"), discriminator[:2](rows))
+        assert_close(d.features(name, "3"), discriminator[:4](rows))
+        assert torch.equal(d.features(name, PENULTIMATE), d.features(name, "3"))
+        assert_close(discriminator[4](d.features(name, "3")), getattr(d, f"{name}_logits"))
+    assert sum(calls) == 12
+    assert not any(module._forward_hooks for module in discriminator)  # nothing stays behind
+
+
+def test_features_carry_the_generators_graph(both, smooth, game_batch):
+    fake = both[1].requires_grad_()
+    d = DiscriminatorPass(smooth(), game_batch(both[0]), both[0], fake, layers=("1",))
+    (gradient,) = torch.autograd.grad(d.features("fake", "1").square().sum(), fake)
+    assert (gradient.norm(dim=1) > 0).all()
+
+
+def test_features_nobody_announced_are_refused(both, smooth, game_batch):
+    d = DiscriminatorPass(smooth(), game_batch(both[0]), *both, layers=("1",))
+    with pytest.raises(KeyError, match="must name the layer in its `layers`"):
+        d.features("real", "3")
+
+
+def test_unknown_layers_are_named_beside_those_there_are(smooth):
+    check_layers(smooth(), ["0", "4", PENULTIMATE])
+    with pytest.raises(ValueError, match=r"has no layer 'body'; it has 0, 1, 2, 3, 4, and 'penultimate'"):
+        check_layers(smooth(), ["0", "body"])
+
+
+def test_layers_that_give_no_tensor_and_networks_without_a_last_one_are_named(both, game_batch):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    class First(nn.Module):
+        def forward(self, pair):
+            return pair[0].sum(1)
+
+    batch = game_batch(both[0])
+    with pytest.raises(TypeError, match="layer '0' gives a tuple"):
+        _ = DiscriminatorPass(nn.Sequential(Pair(), First()), batch, *both, layers=("0",)).real_logits
+    with pytest.raises(ValueError, match="no linear or convolutional layer"):
+        _ = DiscriminatorPass(nn.Sequential(Pair(), First()), batch, *both, layers=(PENULTIMATE,)).real_logits
+
+
+@pytest.mark.parametrize("penalties", [(), (R1(), R2()), (R1(),)], ids=str)
+def test_logits_and_gradients_of_packs(penalties, linear, d_pass):
+    w = torch.randn(6, dtype=torch.float64)
+    real, fake = torch.randn(2, 8, 3, dtype=torch.float64)
+    d = d_pass(Packed(linear(w), 2), real, fake, *penalties)
+    assert_close(d.real_logits, real.view(4, 6) @ w)
+    assert_close(d.fake_logits, fake.view(4, 6) @ w)
+    for rows in ("real", "fake"):
+        assert_close(d.gradient(rows).detach(), w.expand(4, 6))
+
+
+def test_gradients_are_those_of_the_critic_that_a_loss_says(both, smooth, game_batch):
+    # asked for beforehand or not
+    for gradient_at in (frozenset(), frozenset({"real", "fake"})):
+        discriminator = smooth()
+        d = DiscriminatorPass(
+            discriminator,
+            game_batch(both[0]),
+            *both,
+            gradient_at=gradient_at,
+            witness=lambda logits, d: 3 * logits - d.fake_logits.mean(),
+        )
+        x = both[0].clone().requires_grad_()
+        (expected,) = torch.autograd.grad(discriminator(x).sum(), x)
+        assert_close(d.gradient("real"), 3 * expected)
+        assert_close(d.gradient_of(both[0]), 3 * expected)
+
+
+def test_autocast_leaves_logits_in_half_and_what_is_computed_from_them_in_float32(both, smooth, game_batch):
+    real, fake = (rows.float() for rows in both)
+    discriminator = smooth(torch.float32)
+    exact = DiscriminatorPass(discriminator, game_batch(real), real, fake, layers=("3",))
+    expected = exact.gradient("real")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        d = DiscriminatorPass(
+            discriminator, game_batch(real), real, fake, layers=("3",), gradient_at=frozenset({"real"})
+        )
+        assert d.real_logits.dtype == torch.bfloat16
+        assert d.features("real", "3").dtype == d.mean(d.real_logits).dtype == torch.float32
+        assert_close(d.gradient("real"), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_only_the_rows_that_are_asked_for_pass_where_they_go_apart(both, smooth, game_batch, count_forwards):
+    discriminator = smooth()
+    calls = count_forwards(discriminator)
+    d = DiscriminatorPass(discriminator, game_batch(both[0]), *both, joint=False)
+    _ = d.fake_logits
+    assert calls == [6]
