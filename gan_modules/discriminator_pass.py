@@ -116,6 +116,13 @@ class DiscriminatorPass:
         # an input gradient at one half only would be propagated through both halves of a joint pass
         self._joint = joint and not has_batch_statistics(discriminator) and len(self._gradient_at) != 1
         self._evaluated: dict[str, _Evaluated] = {}
+        self._own_gradients: dict[str, Tensor] = {}
+        k = rows_per_logit(discriminator)
+        if len(real) % k or len(fake) % k:
+            raise ValueError(
+                f"{type(discriminator).__name__} judges {k} rows at a time, and the batch has {len(real)}: make the "
+                f"batch size of each process a multiple of {k}."
+            )
 
     # --- logits and features --------------------------------------------------------------------------------------
 
@@ -169,10 +176,12 @@ class DiscriminatorPass:
         }
 
     def gradient(self, rows: str) -> Tensor:
-        """D's input gradient at the "real" or "fake" rows, as ``gradient_of``."""
+        """D's input gradient at the "real" or "fake" rows, as ``gradient_of``; asking twice takes it once."""
         if rows in self._gradient_at:
             return self._shared_gradients[rows]
-        return self.gradient_of(self.real if rows == "real" else self.fake)
+        if rows not in self._own_gradients:
+            self._own_gradients[rows] = self.gradient_of(self.real if rows == "real" else self.fake)
+        return self._own_gradients[rows]
 
     def gradient_of(self, x: Tensor) -> Tensor:
         """D's input gradient at ``x`` of shape (B, *shape), by a forward of its own in float32; differentiable.
@@ -180,7 +189,7 @@ class DiscriminatorPass:
         Returns:
             The gradient of each logit in the rows it is a function of, flat: (B / k, k * size), k = ``rows_per_logit``.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
             # a node of its own: a witness may depend on the rows of this pass as well, which are other arguments
             x = _differentiable(x.float() if self._float32 else x).view_as(x)
             logits = call(self.discriminator, x, self.batch.labels)

@@ -24,8 +24,7 @@ from gan_modules.discriminator_pass import DiscriminatorPass, Memory, call, chec
 from gan_modules.losses import AdversarialLoss
 from gan_modules.penalties import Constraint, Penalty
 from gan_modules.protocols import DISCRIMINATOR, GENERATOR, SAMPLE_BLOCK
-from gan_modules.steps import unchanged_buffers
-from gan_modules.steps import keyed_layers
+from gan_modules.steps import keyed_layers, unchanged_buffers
 from gan_modules.terms import Remembers, Term
 
 

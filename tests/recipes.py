@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 import gan_modules
 from callbacks import GameSpectrum
@@ -55,6 +56,14 @@ def needs(name: str) -> dict[str, Any]:
         "ConditionalGAN": {"num_classes": 8},
     }
     return asked.get(name, {})
+
+
+def still(module: GANModule) -> GANModule:
+    """The module with the power iterations of its spectral norms halted, which otherwise move at each forward."""
+    for layer in module.modules():
+        if isinstance(layer, _SpectralNorm):
+            layer.eval()
+    return module
 
 
 def parts(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 
-from gan_modules import NSGAN, R3GAN, WGANGP, NonFiniteError
+from gan_modules import NSGAN, R3GAN, WGANGP, ConditionalGAN, NonFiniteError
 from gan_modules.dynamics import Play
 from gan_modules.protocols import PLAYER_NAMES
 from gan_modules.rules import Alternating, Simultaneous
@@ -197,6 +197,8 @@ def test_checkpoint_of_parameters_that_are_not_finite_is_refused_and_the_last_go
 def test_resumed_run_is_the_uninterrupted_one(variant, rule, tiny, fit, tmp_path):
     kwargs = {"rule": rule, "generator_scheduler": partial(ExponentialLR, gamma=0.9), "gradient_clip_norm": 1.0}
     data = normal(3, rows=8)
+    if variant is ConditionalGAN:
+        data = [(real, torch.arange(8)) for real in data]
     whole, half, rest = (tiny(variant, **kwargs) for _ in range(3))
     fit(whole, data, max_epochs=2)
     fit(half, data).save_checkpoint(tmp_path / "half.ckpt")
