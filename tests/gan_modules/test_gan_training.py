@@ -244,8 +244,8 @@ def test_what_parts_remember_is_logged_and_resumed(tiny, fit, tmp_path):
     assert whole._memories == rest._memories
     for name, value in whole.state_dict().items():
         assert torch.equal(value, rest.state_dict()[name]), name
+    other = tiny(NSGAN, penalties=[R1()], augmentation=[InstanceNoise()], rule=Alternating(2))
     with pytest.raises(ValueError, match=r"remembers .* of .*, and this module \[\]: build it with the same loss"):
-        other = tiny(NSGAN, penalties=[R1()], augmentation=[InstanceNoise()], rule=Alternating(2))
         fit(other, data, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
 
 
