@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +14,7 @@ from scipy.stats import binom
 
 from callbacks.metrics import CopyRate
 from datamodules import DigitsDataModule
+from studies.command_line import command, fit
 from studies.harness import COLOURS, Findings, Row, Run, Study, panels
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
@@ -66,26 +62,9 @@ class QuickstartSeeds(Study):
         return figure
 
 
-def command(*args: object) -> None:
-    """`gan-modules ARGS`, quiet, on one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gan_modules", *map(str, args)], env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"gan-modules {' '.join(map(str, args))}\n{done.stdout}{done.stderr}")
-
-
 def train(seed: int, root: Path) -> dict[str, float]:
     """Train with ``seed``, sample from the checkpoint, and compare with the data."""
-    started = time.monotonic()
-    command("fit", "--config", CONFIG, "--seed_everything", seed, "--trainer.default_root_dir", root,
-            "--trainer.enable_progress_bar", "false")  # fmt: skip
-    seconds = time.monotonic() - started
-    metrics: dict[str, float] = {}
-    newest = max(root.glob("metrics/version_*/metrics.csv"), key=os.path.getmtime)
-    for row in csv.DictReader(newest.open()):
-        metrics |= {name: float(value) for name, value in row.items() if value}
+    metrics = fit(CONFIG, root, "--seed_everything", seed)
     command("sample", "--ckpt_path", root, "--n", SAMPLES, "--seed", 0, "--out", root / "samples.npz")
     return {
         "fid": metrics["fid"],
@@ -95,7 +74,7 @@ def train(seed: int, root: Path) -> dict[str, float]:
         "mode kl": metrics["mode_kl"],
         "rarest class": metrics["mode_share_min"],
         "copies": copies(np.load(root / "samples.npz")["samples"]),
-        "seconds": seconds,
+        "seconds": metrics["seconds"],
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from recipes import VARIANTS
 
 from gan_modules.cli import main
 
@@ -29,6 +30,13 @@ def test_a_recipe_trains_and_validates(path: Path, tmp_path: Path, monkeypatch: 
     assert torch.load(root / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
     assert list(root.glob("samples/*.png"))
     assert "fid" in (root / "metrics/version_0/metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("data", ["RingDataModule", "DigitsDataModule"])
+def test_every_variant_has_a_recipe(data: str) -> None:
+    recipes = [path.read_text() for path in RECIPES if data in path.read_text()]
+    missing = [name for name in VARIANTS if not any(f"class_path: gan_modules.{name}\n" in text for text in recipes)]
+    assert missing == ["GANModule"]
 
 
 @pytest.mark.parametrize("path", TOYS, ids=lambda p: p.name)

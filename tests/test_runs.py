@@ -21,7 +21,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
 
     def run(*args: str, iterations: int = 4) -> Path:
-        main(["fit", "--config", str(ROOT / "configs/toy/ring.yaml"), "--wandb", "off", "--data.train_size", "64",
+        main(["fit", "--config", str(ROOT / "configs/ring/r3gan.yaml"), "--wandb", "off", "--data.train_size", "64",
               "--data.epoch_iterations", str(iterations), "--trainer.max_epochs", "1", "--data.batch_size", "8",
               "--trainer.enable_progress_bar", "false", *args])  # fmt: skip
         return tmp_path / "runs" / "ring"

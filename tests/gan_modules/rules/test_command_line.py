@@ -10,7 +10,7 @@ from conftest import ROOT
 from gan_modules.cli import main
 
 SHORT = (
-    "fit", "--config", ROOT / "configs/toy/ring.yaml", "--wandb", "off", "--data.batch_size", 16,
+    "fit", "--config", ROOT / "configs/ring/r3gan.yaml", "--wandb", "off", "--data.batch_size", 16,
     "--data.epoch_iterations", 4, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar", "false",
 )  # fmt: skip
 
