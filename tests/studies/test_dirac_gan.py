@@ -31,7 +31,7 @@ def test_every_method_holds(status):
 
 def test_the_generators_loss_of_the_wrong_sign(status, monkeypatch):
     right = NonSaturating.generator
-    monkeypatch.setattr(NonSaturating, "generator", lambda self, real, fake: -right(self, real, fake))
+    monkeypatch.setattr(NonSaturating, "generator", lambda self, d: -right(self, d))
     assert status("non-saturating") == 1
 
 
