@@ -4,8 +4,9 @@
 """
 
 from datamodules.base import GANDataModule
+from datamodules.cifar10 import CIFAR10DataModule
 from datamodules.digits import DigitsDataModule
 from datamodules.point import PointDataModule
 from datamodules.ring import RingDataModule
 
-__all__ = ["DigitsDataModule", "GANDataModule", "PointDataModule", "RingDataModule"]
+__all__ = ["CIFAR10DataModule", "DigitsDataModule", "GANDataModule", "PointDataModule", "RingDataModule"]

@@ -2,7 +2,8 @@
 
 from datamodules.whitening.base import Whitening
 from datamodules.whitening.identity import Identity
+from datamodules.whitening.rescale import Rescale
 from datamodules.whitening.standardize import Standardize
 from datamodules.whitening.zca import ZCAWhitening
 
-__all__ = ["Identity", "Standardize", "Whitening", "ZCAWhitening"]
+__all__ = ["Identity", "Rescale", "Standardize", "Whitening", "ZCAWhitening"]

@@ -103,9 +103,13 @@ class Whitening(nn.Module, ABC):
             raise RuntimeError(f"{name} is not fitted; call fit(stream) or load the state of a fitted one")
         if not x.is_floating_point():
             raise ValueError(f"{name} maps floating-point samples, got {x.dtype}; convert with .float()")
+        self._check_shape(x)
+
+    def _check_shape(self, x: Tensor) -> None:
         if x.shape[1:] != self.mean.shape:
             raise ValueError(
-                f"{name} was fitted on samples of shape {tuple(self.mean.shape)}, got a batch of shape {tuple(x.shape)}"
+                f"{type(self).__name__} was fitted on samples of shape {tuple(self.mean.shape)}, got a batch of shape "
+                f"{tuple(x.shape)}"
             )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

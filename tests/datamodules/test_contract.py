@@ -7,16 +7,22 @@ import io
 
 import pytest
 import torch
+from fake_cifar10 import fake_cifar10
 
 import datamodules
-from datamodules.whitening import Identity, Standardize, ZCAWhitening
+from datamodules.whitening import Identity, Rescale, Standardize, ZCAWhitening
 
 EXPORTED = [getattr(datamodules, name) for name in datamodules.__all__]
 CONCRETE = [cls for cls in EXPORTED if inspect.isclass(cls) and not inspect.isabstract(cls)]
 DRAWS, BATCH = 3, 12
 
 each_module = pytest.mark.parametrize("cls", CONCRETE, ids=lambda cls: cls.__name__)
-each_whitening = pytest.mark.parametrize("whitening", [Identity, Standardize, ZCAWhitening])
+each_whitening = pytest.mark.parametrize("whitening", [Identity, Rescale, Standardize, ZCAWhitening])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_downloaded(monkeypatch):
+    fake_cifar10(monkeypatch, train=5_000 + 300)
 
 
 def build(cls, trainer=None, **kwargs):
@@ -30,7 +36,7 @@ def forbid(*args, **kwargs):
 
 
 def test_the_contract_covers_the_shipped_data_sets():
-    assert {"DigitsDataModule", "RingDataModule"} <= {cls.__name__ for cls in CONCRETE}
+    assert {"CIFAR10DataModule", "DigitsDataModule", "RingDataModule"} <= {cls.__name__ for cls in CONCRETE}
 
 
 @each_module
