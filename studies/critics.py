@@ -42,7 +42,6 @@ def train(loss: AdversarialLoss, discriminator: nn.Module, draw: Draw, steps: in
     memory = loss.init()
     for step in range(steps):
         d = looked_at(loss, discriminator, *draw(step), step)
-        values = []
         d.memory = memory
         values = [loss.discriminator(d), *(penalty.discriminator(d) for penalty in loss.penalties)]
         optimizer.zero_grad()

@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from gan_modules import GANModule, losses
 from gan_modules.losses import AdversarialLoss, KernelBall, RationalQuadratic
 from gan_modules.networks import MLPGenerator
+from gan_modules.penalties import WeightClipping
 from gan_modules.rules import Alternating
 
 ON_SAMPLES = KernelBall(on="samples")
@@ -137,14 +138,23 @@ def test_two_processes_equal_the_joined_batch(index, gloo):
             assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize(
-    "loss", [*LOSSES, KernelBall(RationalQuadratic()), losses.MeanFeatures(p=1.0, constraint=None)], ids=str
+    "loss",
+    [
+        *LOSSES,
+        KernelBall(RationalQuadratic()),
+        losses.MeanFeatures(p=1.0, constraint=WeightClipping(0.1)),
+        losses.FeatureMatching(loss=losses.SobolevBall(0.5)),
+    ],
+    ids=str,
 )
-def test_trains_and_remembers(loss, fit):
+@pytest.mark.filterwarnings("ignore:Wasserstein grows without bound")
+def test_trains_and_remembers(loss, precision, fit):
     discriminator = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
     module = GANModule(MLPGenerator((2,), 3, 8, 2), discriminator, loss=loss, rule=Alternating(2))
     before = [p.clone() for p in module.generator.parameters()]
-    fit(module, 3)
+    fit(module, 3, precision=precision)
     assert all(torch.isfinite(p).all() for p in module.parameters())
     assert any(not torch.equal(a, b) for a, b in zip(before, module.generator.parameters(), strict=True))
     assert all(value != 0 for value in module._memories["loss"].values())
