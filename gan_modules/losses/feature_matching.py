@@ -10,8 +10,7 @@ from gan_modules.batch import GameBatch
 from gan_modules.discriminator_pass import PENULTIMATE, DiscriminatorPass, Memory
 from gan_modules.losses.base import AdversarialLoss
 from gan_modules.losses.non_saturating import NonSaturating
-from gan_modules.penalties import Constraint, Penalty
-from gan_modules.penalties.feature_matching import FeatureMatchingTerm
+from gan_modules.penalties import Constraint, FeatureMatchingTerm, Penalty
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from gan_modules.penalties.base import Constraint, Penalty
 from gan_modules.penalties.consistency import Consistency
 from gan_modules.penalties.dragan import DRAGANPenalty
+from gan_modules.penalties.feature_matching import FeatureMatchingTerm
 from gan_modules.penalties.gradient_penalty import GradientPenalty
 from gan_modules.penalties.lazy import LazyPenalty
 from gan_modules.penalties.lecam import LeCam
@@ -17,6 +18,7 @@ __all__ = [
     "Consistency",
     "Constraint",
     "DRAGANPenalty",
+    "FeatureMatchingTerm",
     "GradientPenalty",
     "LazyPenalty",
     "LeCam",

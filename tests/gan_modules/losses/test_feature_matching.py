@@ -8,8 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gan_modules.losses import FeatureMatching, FisherBall, Lipschitz, MeanFeatures, NonSaturating, SobolevBall
-from gan_modules.penalties import GradientPenalty, WeightClipping
-from gan_modules.penalties.feature_matching import FeatureMatchingTerm
+from gan_modules.penalties import FeatureMatchingTerm, GradientPenalty, WeightClipping
 
 
 @pytest.fixture
