@@ -13,6 +13,7 @@ from datamodules import CIFAR10DataModule
 
 def fake_cifar10(patch: pytest.MonkeyPatch, train: int = 300, test: int = 60, side: int = 8) -> None:
     """CIFAR10DataModule finds random images (3, side, side) of ten classes: ``train`` and ``test`` of them."""
+
     class CIFAR10:
         def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
             images, labels = made[train]
