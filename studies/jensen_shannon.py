@@ -178,7 +178,12 @@ class JensenShannon(Study):
         scales = np.linspace(0.6, 3.0, 25)
         data["generator"] = scales, [value(js(s)) for s in scales], paths, float(best.x), value(best.fun)
         return [
-            Row("scale that the generator ends at, minimiser of JS", [s for s, _ in ends], best.x, 0.01 * best.x),
+            Row(
+                "scale that the generator ends at, minimiser of JS",
+                [s for s, _ in ends],
+                best.x,
+                self.tolerance * best.x,
+            ),
             Row("V there", [v for _, v in ends], value(best.fun), self._allowed(best.fun)),
         ]
 
