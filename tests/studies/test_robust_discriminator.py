@@ -18,7 +18,7 @@ def status(tmp_path, monkeypatch) -> Callable[..., int]:
     monkeypatch.delitem(robust_discriminator.ACTIVATIONS, "softplus")
 
     def run(**settings: object) -> int:
-        settings = {"seeds": 1, "h": 0.02, "steps": 300, "replicas": 2} | settings
+        settings = {"seeds": 1, "h": 0.04, "steps": 200, "replicas": 2} | settings
         arguments = [f"--set={name}={value}" for name, value in settings.items()]
         return main(["robust_discriminator", "--out", str(tmp_path), *arguments])
 
@@ -32,7 +32,7 @@ def test_holds(status):
 def test_an_adversary_that_helps_the_discriminator(status, monkeypatch):
     right = AdversarialPerturbation.answer
     monkeypatch.setattr(AdversarialPerturbation, "answer", lambda *args: [-delta for delta in right(*args)])
-    assert status(eps=0.1, steps=50) == 1
+    assert status(eps=0.1, steps=30) == 1
 
 
 def test_an_adversary_of_real_rows_only_is_half_the_friction(monkeypatch):
@@ -54,4 +54,4 @@ def test_no_adversary_smooths_nothing(status, monkeypatch):
         return right(self, real, fake, view) if on_points else (real, fake)
 
     monkeypatch.setattr(AdversarialPerturbation, "__call__", idle)
-    assert status(eps=0.1, steps=50) == 1
+    assert status(eps=0.1, steps=30) == 1
