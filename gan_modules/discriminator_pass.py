@@ -114,7 +114,9 @@ class DiscriminatorPass:
         self._layers = tuple(dict.fromkeys(layers))
         self._witness = witness
         # an input gradient at one half only would be propagated through both halves of a joint pass
-        self._joint = joint and not has_batch_statistics(discriminator) and len(self._gradient_at) != 1
+        self._joint = (
+            joint and len(real) == len(fake) and not has_batch_statistics(discriminator) and len(self._gradient_at) != 1
+        )
         self._evaluated: dict[str, _Evaluated] = {}
         self._own_gradients: dict[str, Tensor] = {}
         k = rows_per_logit(discriminator)

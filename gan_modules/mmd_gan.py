@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from gan_modules.ipm_gan import IPMGAN
-from gan_modules.losses import Kernel, KernelBall, RationalQuadratic
+from gan_modules.losses import Kernel, KernelBall, RationalQuadraticKernel
 from gan_modules.penalties import GradientPenalty, Penalty
 
 
@@ -20,7 +20,7 @@ class MMDGAN(IPMGAN):
     Args:
         generator: maps z to samples.
         discriminator: maps samples to features (B, k).
-        kernel: on features; RationalQuadratic() if None.
+        kernel: on features; RationalQuadraticKernel() if None.
         gp_weight: of the gradient penalty.
         penalties: further penalties.
         kwargs: arguments of GANModule but for ``loss``.
@@ -36,6 +36,6 @@ class MMDGAN(IPMGAN):
         penalties: Sequence[Penalty] = (),
         **kwargs: Any,
     ) -> None:
-        function_class = KernelBall(RationalQuadratic() if kernel is None else kernel)
+        function_class = KernelBall(RationalQuadraticKernel() if kernel is None else kernel)
         penalties = (GradientPenalty(gp_weight), *penalties)
         super().__init__(generator, discriminator, function_class=function_class, penalties=penalties, **kwargs)

@@ -19,12 +19,12 @@ from gan_modules.losses import (
     Bounded,
     FisherBall,
     FunctionClass,
-    GaussianMixture,
+    GaussianKernel,
     Kernel,
     KernelBall,
     Lipschitz,
     MeanFeatures,
-    RationalQuadratic,
+    RationalQuadraticKernel,
     SobolevBall,
 )
 from gan_modules.losses.mean_square_ball import MeanSquareBall
@@ -146,7 +146,7 @@ class Ruler:
         return bool(self.shifts)
 
 
-WIDE, NARROW = GaussianMixture((4.0,)), GaussianMixture((0.5,))
+WIDE, NARROW = GaussianKernel((4.0,)), GaussianKernel((0.5,))
 SHIFTS = (0.5, 2.0, 4.0, 6.0)
 SMOOTH = {"activation": "softplus"}
 RULERS = (
@@ -164,8 +164,8 @@ RULERS = (
     Ruler("MMD, Gaussian 4", KernelBall(WIDE, "samples"), lambda m: discrepancy(WIDE, m), None, shifts=SHIFTS),
     Ruler(
         "MMD, rational quadratic",
-        KernelBall(RationalQuadratic(), "samples"),
-        lambda m: discrepancy(RationalQuadratic(), m),
+        KernelBall(RationalQuadraticKernel(), "samples"),
+        lambda m: discrepancy(RationalQuadraticKernel(), m),
         None,
     ),
     Ruler("Fisher", FisherBall(RHO), fisher, {"activation": "tanh"}, 1e-2, SHIFTS),

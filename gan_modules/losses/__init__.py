@@ -7,7 +7,7 @@ from gan_modules.losses.fisher_ball import FisherBall
 from gan_modules.losses.function_class import FunctionClass
 from gan_modules.losses.hinge import Hinge
 from gan_modules.losses.kernel_ball import KernelBall
-from gan_modules.losses.kernels import GaussianMixture, Kernel, RationalQuadratic
+from gan_modules.losses.kernels import GaussianKernel, Kernel, RationalQuadraticKernel
 from gan_modules.losses.least_squares import LeastSquares
 from gan_modules.losses.lipschitz import Lipschitz
 from gan_modules.losses.mean_features import MeanFeatures
@@ -25,7 +25,7 @@ __all__ = [
     "FeatureMatching",
     "FisherBall",
     "FunctionClass",
-    "GaussianMixture",
+    "GaussianKernel",
     "Hinge",
     "Kernel",
     "KernelBall",
@@ -35,7 +35,7 @@ __all__ = [
     "MeanSquareBall",
     "Minimax",
     "NonSaturating",
-    "RationalQuadratic",
+    "RationalQuadraticKernel",
     "RelativisticAverage",
     "RelativisticPairing",
     "SobolevBall",

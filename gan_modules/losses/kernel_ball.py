@@ -10,7 +10,7 @@ from torch import Tensor
 from gan_modules.batch import joined
 from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.losses.function_class import FunctionClass
-from gan_modules.losses.kernels import GaussianMixture, Kernel
+from gan_modules.losses.kernels import GaussianKernel, Kernel
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class KernelBall(FunctionClass):
     """MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), the square of the supremum (Gretton et al., 2012, Lemma 6).
 
     Estimated without bias by all pairs of the rows of all processes, of which there must be two (their eq. 3), so that
-    it is negative at times. On D's outputs D maximises it (Li et al., 2017, eq. 3; Bińkowski et al., 2018); a gradient
+    it is negative at times. On D's outputs D maximises it (Li et al., 2017; Bińkowski et al., 2018); a gradient
     penalty then bounds the witness. On the samples that D is shown there is nothing to learn for D, whose loss is 0,
     and G minimises a fixed discrepancy (Li, Swersky and Zemel, 2015).
 
@@ -27,7 +27,7 @@ class KernelBall(FunctionClass):
         on: "outputs", (B, d) or (B,), or "samples".
     """
 
-    kernel: Kernel = field(default=GaussianMixture())
+    kernel: Kernel = field(default=GaussianKernel())
     on: Literal["outputs", "samples"] = "outputs"
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class Kernel(ABC):
 
 
 @dataclass(frozen=True)
-class GaussianMixture(Kernel):
+class GaussianKernel(Kernel):
     """sum_s exp(-|x - y|^2 / (2 s^2)) over the bandwidths s (Li et al., 2017, section 5).
 
     Args:
@@ -43,14 +43,14 @@ class GaussianMixture(Kernel):
     bandwidths: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
 
     def __post_init__(self) -> None:
-        _check_positive("GaussianMixture", "bandwidths", self.bandwidths)
+        _check_positive("GaussianKernel", "bandwidths", self.bandwidths)
 
     def of(self, squared: Tensor) -> Tensor:
         return torch.stack([(squared / (-2 * s**2)).exp() for s in self.bandwidths]).sum(0)
 
 
 @dataclass(frozen=True)
-class RationalQuadratic(Kernel):
+class RationalQuadraticKernel(Kernel):
     """sum_a (1 + |x - y|^2 / (2 a))^-a over the alphas a: heavier tails (Bińkowski et al., 2018, section 2.1).
 
     Args:
@@ -60,7 +60,7 @@ class RationalQuadratic(Kernel):
     alphas: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
 
     def __post_init__(self) -> None:
-        _check_positive("RationalQuadratic", "alphas", self.alphas)
+        _check_positive("RationalQuadraticKernel", "alphas", self.alphas)
 
     def of(self, squared: Tensor) -> Tensor:
         return torch.stack([(1 + squared / (2 * a)) ** -a for a in self.alphas]).sum(0)

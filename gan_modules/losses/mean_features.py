@@ -16,7 +16,7 @@ from gan_modules.penalties import Constraint, WeightClipping
 
 @dataclass(frozen=True)
 class MeanFeatures(FunctionClass):
-    """f = <v, h>, |v|_p <= 1, h D's outputs: |E h(x) - E h(G(z))|_q, 1/p + 1/q = 1 (McGAN; Mroueh et al., 2017, eq. 4).
+    """f = <v, h>, |v|_p <= 1, h D's outputs: |E h(x) - E h(G(z))|_q, 1/p + 1/q = 1 (McGAN; Mroueh et al., 2017).
 
     The supremum over v is taken in closed form, and D learns h. Means are over the rows of all processes.
 

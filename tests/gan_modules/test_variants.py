@@ -19,7 +19,7 @@ from gan_modules.losses import (
     Lipschitz,
     Minimax,
     NonSaturating,
-    RationalQuadratic,
+    RationalQuadraticKernel,
     RelativisticPairing,
     SobolevBall,
     Wasserstein,
@@ -56,7 +56,7 @@ PARTS = {  # of every variant there is: (its arguments, those of the general mod
     "LipschitzGAN": ({"by": Orthonormal()}, {"loss": Lipschitz(Orthonormal()), "rule": Alternating(5)}),
     "MMDGAN": (
         {"gp_weight": 0.5},
-        {"loss": KernelBall(RationalQuadratic()), "penalties": [GradientPenalty(0.5)], "rule": Alternating(5)},
+        {"loss": KernelBall(RationalQuadraticKernel()), "penalties": [GradientPenalty(0.5)], "rule": Alternating(5)},
     ),
     "PacGAN": ({"loss": Hinge()}, {"loss": Hinge()}),
     "R1GAN": ({"gamma": 0.3, "penalties": [R2(0.1)]}, {"loss": NonSaturating(), "penalties": [R1(0.3), R2(0.1)]}),

@@ -14,7 +14,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gan_modules import GANModule, losses
-from gan_modules.losses import AdversarialLoss, KernelBall, RationalQuadratic
+from gan_modules.losses import AdversarialLoss, KernelBall, RationalQuadraticKernel
 from gan_modules.networks import MLPGenerator
 from gan_modules.penalties import WeightClipping
 from gan_modules.rules import Alternating
@@ -143,7 +143,7 @@ def test_two_processes_equal_the_joined_batch(index, gloo):
     "loss",
     [
         *LOSSES,
-        KernelBall(RationalQuadratic()),
+        KernelBall(RationalQuadraticKernel()),
         losses.MeanFeatures(p=1.0, constraint=WeightClipping(0.1)),
         losses.FeatureMatching(loss=losses.SobolevBall(0.5)),
     ],

@@ -13,11 +13,11 @@ from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.losses import (
     Bounded,
     FisherBall,
-    GaussianMixture,
+    GaussianKernel,
     KernelBall,
     Lipschitz,
     MeanFeatures,
-    RationalQuadratic,
+    RationalQuadraticKernel,
     SobolevBall,
     Wasserstein,
 )
@@ -64,30 +64,30 @@ def test_kernels_are_their_formulas():
     x, y = torch.randn(5, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     squared = (x[:, None] - y).square().sum(2)
     assert_close(squared_distances(x + 1e3, y + 1e3), squared)
-    assert_close(GaussianMixture((0.7, 2.0))(x, y), (-squared / 0.98).exp() + (-squared / 8).exp())
-    assert_close(RationalQuadratic((0.5, 3.0))(x, y), (1 + squared) ** -0.5 + (1 + squared / 6) ** -3)
+    assert_close(GaussianKernel((0.7, 2.0))(x, y), (-squared / 0.98).exp() + (-squared / 8).exp())
+    assert_close(RationalQuadraticKernel((0.5, 3.0))(x, y), (1 + squared) ** -0.5 + (1 + squared / 6) ** -3)
 
 
-@pytest.mark.parametrize("kernel", [GaussianMixture(), RationalQuadratic()])
+@pytest.mark.parametrize("kernel", [GaussianKernel(), RationalQuadraticKernel()])
 def test_kernels_differentiate_twice_where_points_coincide(kernel):
     x = torch.zeros(1, 2, dtype=torch.float64)
     hessian = torch.autograd.functional.hessian(lambda t: kernel(t[None], x).sum(), torch.zeros(2, dtype=torch.float64))
-    curvature = sum(1 / s**2 for s in kernel.bandwidths) if isinstance(kernel, GaussianMixture) else len(kernel.alphas)
+    curvature = sum(1 / s**2 for s in kernel.bandwidths) if isinstance(kernel, GaussianKernel) else len(kernel.alphas)
     assert_close(hessian, -curvature * torch.eye(2, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1, 8, 8)])
 def test_kernels_refuse_unflattened_points(shape):
     with pytest.raises(ValueError, match=r"Flatten each row"):
-        GaussianMixture()(torch.zeros(shape), torch.zeros(shape))
+        GaussianKernel()(torch.zeros(shape), torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GaussianMixture((1.0, 0.0)), "bandwidths"),
-        (lambda: GaussianMixture(()), "at least one"),
-        (lambda: RationalQuadratic((-1.0,)), "alphas"),
+        (lambda: GaussianKernel((1.0, 0.0)), "bandwidths"),
+        (lambda: GaussianKernel(()), "at least one"),
+        (lambda: RationalQuadraticKernel((-1.0,)), "alphas"),
         (lambda: KernelBall(on="images"), "'outputs' or 'samples'"),
         (lambda: Bounded(0.0), "positive"),
         (lambda: MeanFeatures(p=0.5), "p from 1 to inf"),
@@ -103,7 +103,7 @@ def test_bad_arguments_are_named(make, message):
 
 
 @pytest.mark.parametrize("on", ["outputs", "samples"])
-@pytest.mark.parametrize("kernel", [GaussianMixture((0.5, 1.0)), RationalQuadratic()])
+@pytest.mark.parametrize("kernel", [GaussianKernel((0.5, 1.0)), RationalQuadraticKernel()])
 def test_mmd_is_the_mean_over_all_pairs(kernel, on, said, vector):
     real, fake = torch.randn(2, 6, 2)
     loss = KernelBall(kernel, on)
@@ -126,14 +126,14 @@ def test_mmd_of_two_gaussians(said):
     expected = 2 * same * (1 - math.exp(-(m**2) / (2 * (s**2 + 2))))
     levels = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
     x = torch.special.ndtri(levels)
-    loss = KernelBall(GaussianMixture((s,)))
+    loss = KernelBall(GaussianKernel((s,)))
     # quantiles are no sample, so their own pairs count: the diagonal is 1 / n of the mean, which the estimate lacks
     value = loss.difference(said(loss, x, x + m)).item()
     assert value == pytest.approx(expected - 2 * (1 - same) / 3999, abs=2e-5)
 
 
 def test_mmd_is_unbiased_for_equal_distributions(said):
-    loss = KernelBall(GaussianMixture((1.0,)))
+    loss = KernelBall(GaussianKernel((1.0,)))
     values = torch.stack([loss.difference(said(loss, *torch.randn(2, 8))) for _ in range(400)])
     assert values.min() < 0
     assert abs(values.mean()) < 3 * values.std() / 20
@@ -141,7 +141,7 @@ def test_mmd_is_unbiased_for_equal_distributions(said):
 
 def test_witness_is_what_a_gradient_penalty_bounds(d_pass, vector):
     real, fake = torch.randn(2, 6, 2, dtype=torch.float64)
-    loss = KernelBall(GaussianMixture((0.9,)))
+    loss = KernelBall(GaussianKernel((0.9,)))
     fake.requires_grad_()  # as in a game's Jacobian, where the fakes are the generator's
     d = DiscriminatorPass(vector, d_pass(vector, real, fake).batch, real, fake, witness=loss.critic)
     difference = fake.detach()[:, None] - torch.stack([real, fake.detach()])[:, None]  # (2, 6, 6, 2)
@@ -151,7 +151,7 @@ def test_witness_is_what_a_gradient_penalty_bounds(d_pass, vector):
 
 
 def test_witness_has_the_discrepancy_between_its_means(said, vector):
-    loss = KernelBall(GaussianMixture((0.9,)))
+    loss = KernelBall(GaussianKernel((0.9,)))
     d = said(loss, *torch.randn(2, 6, 2), vector)
     biased = loss.critic(d.real_logits, d).mean() - loss.critic(d.fake_logits, d).mean()
     k = [loss.kernel(x, x) for x in (d.real, d.fake)]
