@@ -112,7 +112,7 @@ class FeatureMatchings(Study):
         eps: of the generator's Adam, below which a gradient makes a step of its own size.
         converge: steps of D alone against the collapsed generator.
         iterations: of both players from there.
-        again: further iterations, from where the non-saturating loss has covered the modes, to watch them move.
+        again: further iterations, from where minimax has covered the modes, to watch them move.
         every: iterations between looks.
         samples: at a look, from the same latents.
     """
@@ -137,7 +137,7 @@ class FeatureMatchings(Study):
                 start = self._collapsed(where, seed)
                 for name in ARMS[where]:
                     found.setdefault((where, name), []).append(self._play(start, name, self.iterations, seed))
-            covered = found[ON, NON_SATURATING][-1].end
+            covered = found[ON, MINIMAX][-1].end
             for name in ARMS[COVERED]:
                 found.setdefault((COVERED, name), []).append(self._play(covered, name, self.again, seed))
         return Findings([*self._recovery(found), *self._oscillation(found), *dirac()], found)
@@ -279,7 +279,7 @@ class FeatureMatchings(Study):
                     ax.plot(at, np.array(course.modes) + 0.08 * (i - 1), color=colours[name], lw=0.8, alpha=0.7)
                 ax.plot([], [], color=colours[name], label=name)
             ax.set(title="modes of 8, each seed", xlabel="iteration", ylim=(-0.4, 8.4))
-        axes[0, 3].legend(fontsize=7, loc="center right")
+        figure.legend(*axes[0, 3].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         for ax, name in zip(axes[2], ARMS[COVERED], strict=False):
             course = found[COVERED, name][0]
             at = self.every * np.arange(len(course.shares))
@@ -295,7 +295,7 @@ class FeatureMatchings(Study):
         ax.plot(*self.truth.means.T.numpy(), "o", color="0.85", ms=9)
         ax.plot(*course.last.T, ".", color=colour, ms=1.5, alpha=0.5)
         ax.plot(*course.first.mean(0), "x", color="k", ms=7, mew=1.5)
-        ax.set(xlim=(-1.8, 1.8), ylim=(-1.4, 1.4), aspect="equal", xticks=(), yticks=())
+        ax.set(xlim=(-1.8, 1.8), ylim=(-1.6, 1.6), aspect="equal", xticks=(), yticks=())
 
     @staticmethod
     def _movement(ax: Any, found: dict[tuple[str, str], list[Course]], colours: dict[str, str]) -> None:

@@ -360,7 +360,8 @@ class VanishingGradient(Study):
                 ax.errorbar(m, mean, half, color=colour, fmt="x", ms=6, capsize=2)
         ax.plot([], [], "o", color="0.4", mfc="none", label="reference")
         ax.plot([], [], "x", color="0.4", label="trained D")
-        ax.set(title="Gaussians, best D", xlabel="shift m", ylabel="|dL / dm|", yscale="log")
+        ax.set(title="Gaussians: best D by formula, trained D", xlabel="shift m", ylabel="|dL / dm|", yscale="log",
+               ylim=(1e-6, 30))  # fmt: skip
         ax.legend(fontsize=8, loc="lower left")
 
 
