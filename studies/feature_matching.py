@@ -234,10 +234,13 @@ class FeatureMatchings(Study):
                 looks.append(self._samples(state.generator))
         state.optimizer = play.optimizers[DISCRIMINATOR].state_dict()
         found = [self._look(x) for x in looks]
+        modes, shared, quality, shares = zip(*found, strict=True)
         return Course(
             gradient,
-            *([look[i] for look in found] for i in range(3)),
-            np.array([look[3] for look in found]),
+            list(modes),
+            list(shared),
+            list(quality),
+            np.array(shares),
             np.array([x.mean(0).tolist() for x in looks]),
             looks[0].numpy(),
             looks[-1].numpy(),

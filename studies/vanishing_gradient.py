@@ -211,7 +211,8 @@ class VanishingGradient(Study):
     }
 
     def measure(self, run: Run) -> Findings:
-        digits, gaussians = {}, {}
+        digits: dict[str, list[Course]] = {}
+        gaussians: dict[int, list[Course]] = {}
         for m in run.track(self.shifts, "Gaussians"):
             gaussians[m] = [self._gaussians(m, seed) for seed in range(self.seeds)]
         for seed in run.track(range(self.seeds), "digits"):

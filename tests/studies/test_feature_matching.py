@@ -9,7 +9,7 @@ from gan_modules.penalties.feature_matching import FeatureMatchingTerm
 from studies import feature_matching
 from studies.__main__ import main
 
-SMALL = {"seeds": 1, "batch": 64, "width": 32, "converge": 800, "iterations": 350, "again": 60}
+SMALL = {"seeds": 1, "batch": 64, "width": 32, "converge": 800, "iterations": 500, "again": 150, "every": 50}
 
 
 @pytest.fixture
