@@ -66,8 +66,8 @@ class GameBatch:
         z: latents, shape (B, latent_dim).
         random: named random rows (mixing weights, noise, augmentation) that any loss or penalty may ask for.
         labels: class of each real row, shape (B,), or None. Fakes of the batch carry the same labels.
-        index: number of draws before this one in the run, by which lazy penalties count; None stands for the mean
-            over draws, which is what a diagnostic wants.
+        index: number of draws before this one in the run; None stands for the mean over draws, which is what a
+            diagnostic wants of a lazy penalty.
     """
 
     real: Tensor

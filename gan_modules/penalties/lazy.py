@@ -1,4 +1,4 @@
-"""Lazy regularisation: a penalty every so many discriminator steps."""
+"""Lazy regularisation: a penalty every so many iterations."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from gan_modules.penalties.base import Penalty, Points
 
 @dataclass(frozen=True)
 class LazyPenalty(Penalty):
-    """``every`` times the penalty on every ``every``-th draw, nothing on the others (Karras et al., 2020, section 3.1).
+    """``every`` times the penalty every ``every``-th iteration, nothing in the others (Karras et al., 2020, section 3.1).
 
-    A term of the generator's loss is due every ``every``-th iteration, for of an iteration's draws it sees but one.
+    Counted in iterations for both players: all draws of an iteration that is due carry the term, each of the n_critic
+    steps of D and both steps of an extragradient, so that no rule can meet it on some of its draws only. What depends
+    on no iteration, a batch whose index is None, carries the mean, which is the penalty itself.
 
     Args:
-        penalty: what is evaluated lazily; its mean over draws is unchanged.
-        every: period in draws, at least 1.
+        penalty: what is evaluated lazily; its mean over iterations is unchanged.
+        every: period in iterations, at least 1.
     """
 
     penalty: Penalty
     every: int = 16
 
     def __post_init__(self) -> None:
+        if not isinstance(self.penalty, Penalty):
+            raise TypeError(f"LazyPenalty(penalty={self.penalty!r}): give a Penalty, as R1().")
         if self.every < 1:
             raise ValueError(f"LazyPenalty(every={self.every}): every must be at least 1.")
 
@@ -41,19 +45,19 @@ class LazyPenalty(Penalty):
     def slope(self) -> tuple[Points, float] | None:
         return self.penalty.slope
 
-    def _weight(self, batch: GameBatch, count: int | None) -> int:
-        """Of the penalty at that count of draws or iterations: ``every`` or 0; 1 where its mean is asked for."""
-        return 1 if batch.index is None or count is None else self.every * (count % self.every == 0)
+    def _weight(self, batch: GameBatch) -> int:
+        """Of the penalty on that batch: ``every`` or 0; 1 where the mean is asked for."""
+        return 1 if batch.index is None else self.every * (batch.random.iteration % self.every == 0)
 
     def gradient_at(self, batch: GameBatch) -> frozenset[str]:
-        return self.penalty.gradient_at(batch) if self._weight(batch, batch.index) else frozenset()
+        return self.penalty.gradient_at(batch) if self._weight(batch) else frozenset()
 
     def discriminator(self, d: DiscriminatorPass) -> Tensor | None:
-        weight = self._weight(d.batch, d.batch.index)
+        weight = self._weight(d.batch)
         return _times(weight, self.penalty.discriminator(d)) if weight else None
 
     def generator(self, d: DiscriminatorPass) -> Tensor | None:
-        weight = self._weight(d.batch, d.batch.random.iteration)
+        weight = self._weight(d.batch)
         return _times(weight, self.penalty.generator(d)) if weight else None
 
     def init(self) -> Memory:
