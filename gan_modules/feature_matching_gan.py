@@ -21,7 +21,7 @@ class FeatureMatchingGAN(GANModule):
     Args:
         generator: maps z to samples.
         discriminator: maps samples to logits.
-        layers: names of D's layers, as in ``named_modules()``; "penultimate" is the input of its last layer.
+        features: names of D's layers, as in ``named_modules()``; "penultimate" is the input of its last layer.
         weight: of the distance.
         adversarial: of the wrapped loss in G's; 0 is the paper's.
         loss: the discriminator's; NonSaturating() if None.
@@ -33,11 +33,11 @@ class FeatureMatchingGAN(GANModule):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        layers: Sequence[str] = (PENULTIMATE,),
+        features: Sequence[str] = (PENULTIMATE,),
         weight: float = 1.0,
         adversarial: float = 0.0,
         loss: AdversarialLoss | None = None,
         **kwargs: Any,
     ) -> None:
-        loss = FeatureMatching(tuple(layers), NonSaturating() if loss is None else loss, weight, adversarial)
+        loss = FeatureMatching(features, NonSaturating() if loss is None else loss, weight, adversarial)
         super().__init__(generator, discriminator, loss=loss, **kwargs)

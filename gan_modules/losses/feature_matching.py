@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -24,15 +25,17 @@ class FeatureMatching(AdversarialLoss):
         adversarial: weight of the generator's own loss beside it.
     """
 
-    features: tuple[str, ...] = (PENULTIMATE,)
+    features: Sequence[str] = (PENULTIMATE,)
     loss: AdversarialLoss = field(default=NonSaturating())
     weight: float = 1.0
     adversarial: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.loss, AdversarialLoss):
+            raise TypeError(f"FeatureMatching(loss={self.loss!r}): give an AdversarialLoss, as NonSaturating().")
         if not self.adversarial >= 0:
             raise ValueError(f"FeatureMatching(adversarial={self.adversarial}): a weight is at least 0.")
-        _ = self.term  # which checks its own
+        object.__setattr__(self, "features", self.term.layers)  # which checks them, and its weight
 
     @property
     def term(self) -> FeatureMatchingTerm:
@@ -41,7 +44,7 @@ class FeatureMatching(AdversarialLoss):
 
     @property
     def layers(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*self.features, *self.loss.layers)
+        return (*self.term.layers, *self.loss.layers)
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:  # type: ignore[override]
@@ -66,6 +69,10 @@ class FeatureMatching(AdversarialLoss):
 
     def critic(self, logits: Tensor, d: DiscriminatorPass) -> Tensor:
         return self.loss.critic(logits, d)
+
+    @property
+    def critic_is_logit(self) -> bool:
+        return self.loss.critic_is_logit
 
     def discriminator(self, d: DiscriminatorPass) -> Tensor:
         return self.loss.discriminator(d)

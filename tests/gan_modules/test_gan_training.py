@@ -200,7 +200,7 @@ def test_a_batch_that_packs_do_not_divide_is_refused(tiny, fit):
 
 def test_a_layer_that_does_not_exist_is_named_beside_those_that_do(tiny):
     with pytest.raises(ValueError, match=r"no layer 'last'; it has hidden, .*'penultimate'"):
-        tiny(FeatureMatchingGAN, layers=["last"])
+        tiny(FeatureMatchingGAN, features=["last"])
 
 
 def test_penalties_that_contradict_each_other_are_refused(tiny):

@@ -48,7 +48,7 @@ PARTS = {  # of every variant there is: (its arguments, those of the general mod
         {"loss": NonSaturating(), "penalties": [DRAGANPenalty(2.0), R1(0.1)]},
     ),
     "FeatureMatchingGAN": (
-        {"layers": ["hidden"], "weight": 2.0, "adversarial": 0.5, "loss": Hinge()},
+        {"features": ["hidden"], "weight": 2.0, "adversarial": 0.5, "loss": Hinge()},
         {"loss": FeatureMatching(("hidden",), Hinge(), 2.0, 0.5)},
     ),
     "FisherGAN": ({"rho": 0.5}, {"loss": FisherBall(0.5), "rule": Alternating(5)}),

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from gan_modules import FeatureMatchingGAN
 from gan_modules.losses import FeatureMatching, FisherBall, Lipschitz, MeanFeatures, NonSaturating, SobolevBall
-from gan_modules.penalties import FeatureMatchingTerm, GradientPenalty, WeightClipping
+from gan_modules.penalties import R1, FeatureMatchingTerm, GradientPenalty, WeightClipping
 
 
 @pytest.fixture
@@ -73,6 +74,32 @@ def test_wrapped_loss_keeps_its_memory(linear_features, d_pass):
     assert loss.update(d)["multiplier"] != 0
     d.memory = {"multiplier": torch.tensor(2.0)}
     assert_close(loss.discriminator(d), bare.discriminator(d))
+
+
+@pytest.mark.parametrize("make", [FeatureMatching, FeatureMatchingTerm])
+def test_takes_the_list_that_a_configuration_gives(make):
+    assert make(["0", "penultimate"]) == make(("0", "penultimate"))
+    assert hash(make(["0"])) == hash(make(("0",)))
+    assert make(["0"]).layers == ("0",)
+
+
+def test_names_the_layers_by_one_word_everywhere(tiny):
+    for features in (["hidden"], ("hidden",)):
+        assert tiny(FeatureMatchingGAN, features=features).loss == FeatureMatching(features=features)
+
+
+@pytest.mark.parametrize(
+    "make", [FeatureMatching, FeatureMatchingTerm, lambda features: FeatureMatchingGAN(None, None, features=features)]
+)
+def test_a_bare_word_is_refused_with_the_sequence_that_was_meant(make):
+    # its letters would be taken for layers
+    with pytest.raises(ValueError, match=r"features='hidden'.*\['hidden'\]"):
+        make(features="hidden")
+
+
+def test_what_is_no_loss_is_refused():
+    with pytest.raises(TypeError, match=r"loss=R1\(gamma=1.0\).*give an AdversarialLoss"):
+        FeatureMatching(loss=R1())
 
 
 @pytest.mark.parametrize(
