@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +53,11 @@ def norms(gradient: Tensor) -> Tensor:
     return torch.where(positive, squares, 1).sqrt() * positive
 
 
-def wide(logits: Tensor) -> Tensor:
-    """The logits in float32 at least, for what autocast must not compute in half precision."""
-    return logits.float() if logits.element_size() < 4 else logits
+def check_gamma(penalty: Any) -> None:
+    """Raise ValueError where the penalty's gamma is neither a weight nor "auto"."""
+    gamma = penalty.gamma
+    if gamma != "auto" if isinstance(gamma, str) else not gamma >= 0:
+        raise ValueError(f"{type(penalty).__name__}(gamma={gamma!r}): must be at least 0, or 'auto'.")
 
 
 def gamma_of(gamma: Gamma, d: DiscriminatorPass) -> float:
@@ -64,11 +66,11 @@ def gamma_of(gamma: Gamma, d: DiscriminatorPass) -> float:
     The rule of thumb in the public code of Karras et al. (2020), "Training GANs with limited data", by the same R1.
 
     Raises:
-        ValueError: "auto" where samples are not images (C, H, W), or another word.
+        ValueError: "auto" where samples are not images (C, H, W).
     """
-    if not isinstance(gamma, str):
+    if gamma != "auto":
         return gamma
-    if gamma != "auto" or d.real.ndim != 4:
+    if d.real.ndim != 4:
         raise ValueError(
             f"gamma={gamma!r} with samples of shape {tuple(d.real.shape[1:])}: give a number, or 'auto' for images "
             "(channels, height, width)."
@@ -76,10 +78,27 @@ def gamma_of(gamma: Gamma, d: DiscriminatorPass) -> float:
     return 0.0002 * d.real.shape[-2] * d.real.shape[-1] / d.batch.random.total
 
 
-def free_layers(discriminator: nn.Module, owner: Constraint, kinds: tuple[type[nn.Module], ...]) -> list[nn.Module]:
-    """D's layers of those kinds whose weight is not parametrised yet; raises ValueError where there are none."""
-    layers = [module for module in discriminator.modules() if isinstance(module, kinds)]
+def free_layers(
+    discriminator: nn.Module, owner: Constraint, kinds: tuple[type[nn.Module], ...], own: type[nn.Module]
+) -> list[nn.Module]:
+    """D's layers of those kinds whose weight is not yet parametrised by ``own``.
+
+    Raises:
+        ValueError: no layer of those kinds, or one whose weight another parametrization makes.
+    """
+    layers = {name: module for name, module in discriminator.named_modules() if isinstance(module, kinds)}
     if not layers:
         names = ", ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{owner}: {type(discriminator).__name__} has none of the layers {names}.")
-    return [module for module in layers if not parametrize.is_parametrized(module, "weight")]
+    free = []
+    for name, module in layers.items():
+        made_by = [*module.parametrizations["weight"]] if parametrize.is_parametrized(module, "weight") else []  # type: ignore[index]
+        others = [type(maker).__name__.strip("_") for maker in made_by if not isinstance(maker, own)]
+        if others:
+            raise ValueError(
+                f"{owner}: the weight of {type(discriminator).__name__}'s layer {name!r} is parametrised already, by "
+                f"{', '.join(others)}. Use one or the other."
+            )
+        if not made_by:
+            free.append(module)
+    return free

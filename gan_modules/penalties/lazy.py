@@ -13,7 +13,7 @@ from gan_modules.penalties.base import Penalty, Points
 
 @dataclass(frozen=True)
 class LazyPenalty(Penalty):
-    """``every`` times the penalty every ``every``-th iteration, nothing in the others (Karras et al., 2020, section 3.1).
+    """``every`` times the penalty in every ``every``-th iteration, else nothing (Karras et al., 2020, section 3.1).
 
     Counted in iterations for both players: all draws of an iteration that is due carry the term, each of the n_critic
     steps of D and both steps of an extragradient, so that no rule can meet it on some of its draws only. What depends

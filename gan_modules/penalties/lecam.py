@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gan_modules.discriminator_pass import DiscriminatorPass, Memory
-from gan_modules.penalties.base import Penalty, wide
+from gan_modules.penalties.base import Penalty
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LeCam(Penalty):
 
     def discriminator(self, d: DiscriminatorPass) -> Tensor:
         real, fake = d.memory["real"], d.memory["fake"]
-        value = (wide(d.real_logits) - fake).square().mean() + (wide(d.fake_logits) - real).square().mean()
+        value = (d.real_logits - fake).square().mean() + (d.fake_logits - real).square().mean()
         return self.weight * value * (d.memory["draws"] > 0)
 
     def update(self, d: DiscriminatorPass) -> Memory:

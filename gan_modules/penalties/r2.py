@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_modules.batch import GameBatch
 from gan_modules.discriminator_pass import DiscriminatorPass
-from gan_modules.penalties.base import Gamma, Penalty, Points, gamma_of, squared_norms
+from gan_modules.penalties.base import Gamma, Penalty, Points, check_gamma, gamma_of, squared_norms
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class R2(Penalty):
     """
 
     gamma: Gamma = 1.0
+
+    def __post_init__(self) -> None:
+        check_gamma(self)
 
     @property
     def slope(self) -> tuple[Points, float]:

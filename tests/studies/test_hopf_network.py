@@ -32,7 +32,11 @@ def test_training_at_another_rate_than_it_says(status, monkeypatch):
 
 @pytest.mark.slow
 def test_a_penalty_of_the_wrong_sign(status, monkeypatch):
-    monkeypatch.setattr(hopf_network, "R1", lambda gamma: R1(-gamma))
+    class Reversed(R1):
+        def discriminator(self, d):
+            return -super().discriminator(d)
+
+    monkeypatch.setattr(hopf_network, "R1", Reversed)
     assert status() == 1
 
 

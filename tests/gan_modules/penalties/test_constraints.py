@@ -145,12 +145,61 @@ def test_weights_stay_exact_under_autocast(constraint):
         assert_close(norms(network), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["in float32", "in bfloat16"])
+def test_orthonormal_weights_in_half_precision_are_rounded_no_more_than_it_rounds(given):
+    network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+    network = prepared(Orthonormal(), network.bfloat16() if given else network).bfloat16()
+    network(torch.randn(4, 3, dtype=torch.bfloat16)).sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+    for layer in network[::2]:
+        assert layer.weight.dtype == torch.bfloat16
+        values = torch.linalg.svdvals(layer.weight.detach().float())
+        assert_close(values, torch.ones_like(values), rtol=0, atol=0.02)
+
+
+def test_orthonormal_discriminators_train_in_bfloat16(tiny, fit, snapshot):
+    module = tiny(NSGAN, constraint=Orthonormal())
+    start = snapshot(module.discriminator).bfloat16()
+    fit(module, 2, precision="bf16-true")
+    end = snapshot(module.discriminator)
+    assert end.isfinite().all()
+    assert not torch.equal(start, end)
+
+
 @by_layers
-def test_layers_that_are_parametrised_already_are_left_alone(constraint):
-    network = prepared(SpectralNorm())
+def test_layers_that_have_it_already_are_left_alone(constraint):
+    network = prepared(constraint)
     keys = network.state_dict().keys()
     constraint.prepare(network)
     assert network.state_dict().keys() == keys
+
+
+@pytest.mark.parametrize(
+    ("constraint", "before", "maker"),
+    [
+        (SpectralNorm(), lambda layer: Orthonormal().prepare(layer), "OrthonormalFilters"),
+        (Orthonormal(), nn.utils.parametrizations.spectral_norm, "SpectralNorm"),
+        (SpectralNorm(), nn.utils.parametrizations.weight_norm, "WeightNorm"),
+    ],
+    ids=str,
+)
+def test_layers_that_another_kind_has_parametrised_are_refused(constraint, before, maker):
+    network = tiny_discriminator()
+    before(network[2])
+    with pytest.raises(
+        ValueError, match=rf"{type(constraint).__name__}\(.*layer '2' is parametrised already, by {maker}"
+    ):
+        constraint.prepare(network)
+
+
+def test_orthonormal_does_not_take_the_embeddings_that_it_cannot_bound():
+    network = MLPDiscriminator((2,), width=8, depth=2, num_classes=3)
+    with pytest.raises(ValueError, match=r"Orthonormal\(\): the layer '.*embedding' .* is an Embedding.*SpectralNorm"):
+        Orthonormal().prepare(network)
+    # which then is as it was, and which spectral normalisation bounds
+    assert not any(nn.utils.parametrize.is_parametrized(module) for module in network.modules())
+    norms = torch.linalg.matrix_norm(prepared(SpectralNorm(50), network).head.embedding.weight, 2)
+    assert norms.item() == pytest.approx(1, abs=1e-3)
 
 
 @by_layers

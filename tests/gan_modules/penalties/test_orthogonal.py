@@ -65,6 +65,7 @@ def test_a_discriminator_without_such_layers_is_named(value):
         value(Orthogonal(), nn.Tanh())
 
 
-def test_a_negative_weight_is_refused():
-    with pytest.raises(ValueError, match=r"weight=-1\.0"):
-        Orthogonal(-1.0)
+@pytest.mark.parametrize("weight", [-1.0, float("nan")])
+def test_what_is_no_weight_is_refused(weight):
+    with pytest.raises(ValueError, match=f"weight={weight}"):
+        Orthogonal(weight)

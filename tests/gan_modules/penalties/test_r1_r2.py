@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -69,9 +71,15 @@ def test_gamma_from_resolution_and_batch(penalty, linear, d_pass):
     assert_close(auto.discriminator(d), given.discriminator(d), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(("gamma", "shape"), [("auto", (3,)), ("large", (1, 4, 4))])
-def test_gamma_that_is_neither_number_nor_derivable_is_named(gamma, shape, linear, d_pass):
-    x = torch.zeros(2, *shape)
-    d = d_pass(linear(torch.ones(x[0].numel())), x, x)
-    with pytest.raises(ValueError, match=f"gamma='{gamma}' with samples of shape"):
-        R1(gamma).discriminator(d)
+@pytest.mark.parametrize("penalty", [R1, R2])
+def test_gamma_that_cannot_be_derived_is_named(penalty, linear, d_pass):
+    x = torch.zeros(2, 3)
+    with pytest.raises(ValueError, match="gamma='auto' with samples of shape"):
+        penalty("auto").discriminator(d_pass(linear(torch.ones(3)), x, x))
+
+
+@pytest.mark.parametrize("penalty", [R1, R2])
+@pytest.mark.parametrize("gamma", [-1.0, float("nan"), "large"])
+def test_gamma_that_is_no_weight_is_refused_when_it_is_given(penalty, gamma):
+    with pytest.raises(ValueError, match=re.escape(f"{penalty.__name__}(gamma={gamma!r})")):
+        penalty(gamma)
