@@ -278,11 +278,7 @@ class GameModule(SavesArguments, LightningModule, ABC):
         self._has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for p in self.players for m in p.modules())
 
     def _keyed_layers(self, iteration: int) -> AbstractContextManager[None]:
-        return (
-            keyed_layers(self.device, self.seed, iteration, self.trainer.global_rank)
-            if self._has_dropout
-            else nullcontext()
-        )
+        return keyed_layers(self.seed, iteration, self.trainer.global_rank) if self._has_dropout else nullcontext()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing of its own: it exists so that validation runs, and metric callbacks read the batch."""

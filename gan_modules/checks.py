@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gan_modules.augmentation import Augmentation
 from gan_modules.discriminator_pass import call, has_batch_statistics, rows_per_logit
 from gan_modules.losses import AdversarialLoss
 from gan_modules.penalties import Constraint, Penalty
@@ -77,6 +78,27 @@ def check_networks(generator: nn.Module, discriminator: nn.Module, z: Tensor, la
     return shape
 
 
+def check_parts(loss: object, penalties: object, constraint: object, augmentation: object) -> None:
+    """Raise TypeError for a part that is given as another argument than its kind's."""
+    sequences = {"penalties": (penalties, Penalty), "augmentation": (augmentation, Augmentation)}
+    for name, (given, kind) in sequences.items():
+        if not isinstance(given, Sequence):
+            raise TypeError(f"{name}={given!r}: must be a list, [{given!r}].")
+        for part in given:
+            _check_kind(f"{name}=[...]", part, kind)
+    _check_kind("loss=...", loss, AdversarialLoss)
+    if constraint is not None:
+        _check_kind("constraint=...", constraint, Constraint)
+
+
+def _check_kind(argument: str, part: object, kind: type) -> None:
+    homes = {"loss": AdversarialLoss, "penalties": Penalty, "constraint": Constraint, "augmentation": Augmentation}
+    if not isinstance(part, kind):
+        home = next((name for name, other in homes.items() if isinstance(part, other)), None)
+        advice = f"; it belongs to {home}" if home else ""
+        raise TypeError(f"{argument} got {part!r}, which is no {kind.__name__}{advice}.")
+
+
 def refuse_contradictions(loss: AdversarialLoss, penalties: Sequence[Penalty], constraint: Constraint | None) -> None:
     """Raise ValueError for two norms of D's gradient at the same points, or two constraints."""
     targets: dict[str, tuple[float, Penalty]] = {}
@@ -91,8 +113,8 @@ def refuse_contradictions(loss: AdversarialLoss, penalties: Sequence[Penalty], c
                 )
     if constraint is not None and loss.constraint is not None and constraint != loss.constraint:
         raise ValueError(
-            f"Contradictory constraints: the loss {loss} brings {loss.constraint}, and constraint={constraint} was "
-            "given. Keep one of them."
+            f"Contradictory constraints: the loss {loss} brings {loss.constraint}, and the constraint {constraint} was "
+            f"given too. Keep one of them: leave it out, or give {type(loss).__name__} the other or none."
         )
 
 

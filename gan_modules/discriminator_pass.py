@@ -141,7 +141,7 @@ class DiscriminatorPass:
         found = self._at(rows).features
         if layer not in found:
             raise KeyError(f"features({rows!r}, {layer!r}): the term must name the layer in its `layers`.")
-        return found[layer].float() if self._float32 else found[layer]
+        return found[layer]
 
     mean = staticmethod(mean_over_rows)
 
@@ -158,10 +158,13 @@ class DiscriminatorPass:
         return self._evaluated[rows]
 
     def _forward(self, x: Tensor, labels: Tensor | None) -> _Evaluated:
-        if not self._layers:
-            return _Evaluated(call(self.discriminator, x, labels), {})
         with _captured(self.discriminator, self._layers) as features:
-            return _Evaluated(call(self.discriminator, x, labels), features)
+            logits = call(self.discriminator, x, labels)
+        # under autocast networks put out half precision, in which means and squares would be lost
+        return _Evaluated(self._wide(logits), {name: self._wide(value) for name, value in features.items()})
+
+    def _wide(self, values: Tensor) -> Tensor:
+        return values.float() if self._float32 else values
 
     # --- input gradients --------------------------------------------------------------------------------------------
 
@@ -235,7 +238,7 @@ def _captured(discriminator: nn.Module, layers: Sequence[str]) -> Iterator[dict[
 
 
 def _keep_output(keep: Callable[[str, Any], None], name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-    keep(name, output)
+    keep(name, output.clone() if isinstance(output, Tensor) else output)  # the next layer may work in place
 
 
 def _keep_input(keep: Callable[[str, Any], None], name: str, module: nn.Module, inputs: Any) -> None:

@@ -8,24 +8,29 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from gan_modules.augmentation import Augmentation, View
 from gan_modules.base import GameModule
 from gan_modules.batch import GameBatch, RandomRows
 from gan_modules.checks import (
     check_networks,
+    check_parts,
     check_shape,
     evaluating,
     latent_dim_of,
     refuse_contradictions,
     warn_of_doubtful_parts,
 )
-from gan_modules.discriminator_pass import DiscriminatorPass, Memory, call, check_layers, rows_per_logit
+from gan_modules.discriminator_pass import DiscriminatorPass, call, check_layers, rows_per_logit
+from gan_modules.dynamics import GameJacobian
 from gan_modules.losses import AdversarialLoss
+from gan_modules.memories import Memories
 from gan_modules.penalties import Constraint, Penalty
 from gan_modules.protocols import DISCRIMINATOR, GENERATOR, SAMPLE_BLOCK
-from gan_modules.steps import keyed_layers, unchanged_buffers
-from gan_modules.terms import Remembers, Term
+from gan_modules.steps import frozen, keyed_layers, unchanged_buffers
+from gan_modules.terms import Term
 
 
 class GANModule(GameModule):
@@ -75,20 +80,22 @@ class GANModule(GameModule):
         self.generator = generator
         self.discriminator = discriminator
         self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval()
+        check_parts(loss, penalties, constraint, augmentation)
         self.loss = loss
         self.penalties = (*loss.penalties, *penalties)
         refuse_contradictions(loss, self.penalties, constraint)
-        self.constraint = constraint or loss.constraint
-        if self.constraint is not None:
-            with keyed_layers(torch.device("cpu"), self.seed, -1, 0):
-                self.constraint.prepare(discriminator)
         self.augmentation = tuple(augmentation)
         names = _numbered([f"penalty/{penalty.name}" for penalty in self.penalties])
         self._terms: dict[str, Term] = {"loss": loss, **dict(zip(names, self.penalties, strict=True))}
         self._layers = tuple(layer for term in self._terms.values() for layer in term.layers)
         check_layers(discriminator, self._layers)
-        self._memories: dict[str, Memory] = {name: part.init() for name, part in self._remembering().items()}
-        self._next_memories: tuple[GameBatch, dict[str, Memory]] | None = None
+        self.constraint = constraint or loss.constraint
+        if self.constraint is not None:
+            with keyed_layers(self.seed, -1, 0):
+                self.constraint.prepare(discriminator)
+        parts = {f"augmentation/{k}": augmentation for k, augmentation in enumerate(self.augmentation)}
+        self._memories = Memories({**self._terms, **parts})
+        self._moved_on: GameBatch | None = None
         self.latent_dim = latent_dim_of(generator, latent_dim)
         self.latent_distribution = latent_distribution
         self.num_classes = num_classes
@@ -110,7 +117,7 @@ class GANModule(GameModule):
         self._kept = batch, call(self.generator, batch.z, batch.labels)
 
     def training_loss(self, player: int, batch: GameBatch) -> Tensor:
-        self._turn(batch)
+        self._memories.turn(batch)
         kept = self._kept
         fake = kept[1] if kept and kept[0] is batch else call(self.generator, batch.z, batch.labels)
         if player == GENERATOR:
@@ -119,7 +126,7 @@ class GANModule(GameModule):
         loss, d = self._loss(player, batch, fake.detach(), self.record)
         self.record("logits/real", d.real_logits)
         self.record("logits/fake", d.fake_logits)
-        self._remember(batch, d)
+        self._memories.prepare(batch, d)
         return loss
 
     def _loss(
@@ -145,7 +152,6 @@ class GANModule(GameModule):
     def _pass(
         self, player: int, batch: GameBatch, real: Tensor, fake: Tensor, terms: dict[str, Term]
     ) -> DiscriminatorPass:
-        own = type(self.loss).critic is not AdversarialLoss.critic
         due = [term.gradient_at(batch) for term in terms.values()] if player == DISCRIMINATOR else []
         # for G real rows go apart: where D is frozen they need no graph, and few losses ask for them
         return DiscriminatorPass(
@@ -155,7 +161,7 @@ class GANModule(GameModule):
             fake,
             gradient_at=frozenset[str]().union(*due),
             layers=self._layers,
-            witness=self.loss.critic if own else None,
+            witness=None if self.loss.critic_is_logit else self.loss.critic,
             joint=player == DISCRIMINATOR,
         )
 
@@ -175,41 +181,34 @@ class GANModule(GameModule):
             real, fake = augmentation(real, fake, view)
         return real, fake
 
-    # --- what terms and augmentations remember ------------------------------------------------------------------------
+    def jacobian(self, batch: GameBatch) -> GameJacobian:
+        # a rule that takes its gradients from here makes no training pass: it is made for what moves on with each
+        # (a diagnostic's batch, which has no index, moves nothing)
+        if self._moves_on and batch.index is not None and batch is not self._moved_on:
+            self._moved_on = batch
+            with torch.enable_grad(), frozen(self.generator):
+                self.training_loss(DISCRIMINATOR, batch)
+        return super().jacobian(batch)
 
-    def _remembering(self) -> dict[str, Remembers]:
-        return {**self._terms, **{f"augmentation/{k}": a for k, a in enumerate(self.augmentation)}}
-
-    @torch.no_grad()
-    def _remember(self, batch: GameBatch, d: DiscriminatorPass) -> None:
-        """Prepare what the next draw sees; evaluations of this one, a rule may make several, all see the same."""
-        if not any(self._memories.values()) or (self._next_memories and self._next_memories[0] is batch):
-            return
-        following = {}
-        for name, part in self._remembering().items():
-            d.memory = self._memories[name]
-            following[name] = part.update(d) if d.memory else d.memory
-        self._next_memories = batch, following
-
-    def _turn(self, batch: GameBatch | None = None) -> None:
-        """Memories of the draw that is over come into force where another begins."""
-        if self._next_memories is not None and self._next_memories[0] is not batch:
-            self._memories, self._next_memories = self._next_memories[1], None
+    @property
+    def _moves_on(self) -> bool:
+        """Whether a training pass changes more than gradients: memories, batch statistics, power iterations."""
+        return bool(self._memories) or any(
+            isinstance(module, _BatchNorm | _SpectralNorm) for player in self.players for module in player.modules()
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["memories"] = self._memories
+        checkpoint["memories"] = self._memories.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        for name, memory in checkpoint.get("memories", {}).items():
-            own = self._memories.get(name, {})
-            if own.keys() != memory.keys():
-                raise ValueError(
-                    f"The checkpoint remembers {sorted(memory)} of {name}, and this module {sorted(own)}: build it "
-                    "with the same loss, penalties and augmentation."
-                )
-            self._memories[name] = {key: value.to(self.device) for key, value in memory.items()}
+        self._memories.load_state_dict(checkpoint.get("memories", {}))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GANModule:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._memories.to(fn(torch.empty(0)).device)
+        return self
 
     def latents(self, random: RandomRows) -> Tensor:
         shape = (self.latent_dim,)
@@ -225,10 +224,9 @@ class GANModule(GameModule):
 
     @torch.no_grad()
     def after_iteration(self) -> None:
-        self._turn()
-        for name, memory in self._memories.items():
-            for key, value in memory.items():
-                self.record(f"memory/{name}/{key}", value)
+        self._memories.turn()
+        for name, value in self._memories.named():
+            self.record(f"memory/{name}", value)
         # torch's AveragedModel would read its counter on the host every iteration
         t = self.trainer.global_step
         decay = min(self.ema_decay, (1 + t) / (10 + t)) if self.ema_decay else 0.0
@@ -306,10 +304,6 @@ class GANModule(GameModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        self._memories = {
-            name: {key: value.to(self.device) for key, value in memory.items()}
-            for name, memory in self._memories.items()
-        }
         rows, classes = 2 * rows_per_logit(self.discriminator), self.num_classes
         z = torch.zeros(rows, self.latent_dim, device=self.device, dtype=self._latent_dtype())
         labels = None if classes is None else torch.arange(rows, device=self.device) % classes

@@ -71,9 +71,10 @@ def unchanged_buffers(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def keyed_layers(device: torch.device, seed: int, iteration: int, rank: int) -> Iterator[None]:
+def keyed_layers(seed: int, iteration: int, rank: int) -> Iterator[None]:
     """Layers of chance draw from the global generators: give them numbers keyed by iteration, and put those back."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    # manual_seed reaches every GPU, so all are forked
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(key(seed, iteration, "layers", rank))
         yield
 

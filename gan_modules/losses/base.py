@@ -41,3 +41,8 @@ class AdversarialLoss(Term, ABC):
         It is the logit itself, but for losses on several outputs of D.
         """
         return logits
+
+    @property
+    def critic_is_logit(self) -> bool:
+        """Whether ``critic`` is the logit itself, whose gradient D's forward for the loss then serves."""
+        return type(self).critic is AdversarialLoss.critic

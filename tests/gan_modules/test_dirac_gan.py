@@ -9,9 +9,19 @@ import torch
 from torch.testing import assert_close
 
 from gan_modules import DiracGAN
+from gan_modules.augmentation import InstanceNoise
 from gan_modules.dirac_gan import normal_nodes
 from gan_modules.dynamics import GameJacobian, Play, dense
-from gan_modules.losses import Hinge, Minimax, NonSaturating, RelativisticPairing, Wasserstein
+from gan_modules.losses import (
+    FisherBall,
+    Hinge,
+    KernelBall,
+    MeanFeatures,
+    Minimax,
+    NonSaturating,
+    RelativisticPairing,
+    Wasserstein,
+)
 from gan_modules.penalties import R1, R2, GradientPenalty, WeightClipping
 from gan_modules.rules import Alternating, Extragradient, Simultaneous
 
@@ -88,3 +98,25 @@ def test_mistakes():
         DiracGAN(penalties=[GradientPenalty()]).damping()
     with pytest.raises(NotImplementedError, match="no closed form"):
         DiracGAN().stability_limit(Extragradient())
+
+
+def test_batches_of_iterations_differ_in_their_random_numbers():
+    game = DiracGAN()
+    numbers = [game.game_batch(torch.zeros(1, 1), iteration=k, draw=0).random.normal("x") for k in range(3)]
+    assert len({float(n) for n in numbers}) == 3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"augmentation": [InstanceNoise(0.5)]},
+        {"constraint": WeightClipping(0.1)},
+        {"loss": FisherBall()},
+        {"loss": KernelBall()},
+        {"loss": MeanFeatures(constraint=None)},
+    ],
+    ids=str,
+)
+def test_no_closed_form_is_made_up_for_parts_that_have_none(given):
+    with pytest.raises(NotImplementedError, match="no closed form with"):
+        DiracGAN(**given).closed_form_jacobian()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from functools import partial
 
@@ -11,13 +12,20 @@ from recipes import VARIANTS, make, quiet_trainer, ring
 from torch import nn
 from torch.testing import assert_close
 
-from gan_modules import NSGAN, WGAN, FeatureMatchingGAN, GANModule, LipschitzGAN, PacGAN
+from gan_modules import NSGAN, SNGAN, WGAN, FeatureMatchingGAN, GANModule, LipschitzGAN, PacGAN
 from gan_modules.augmentation import AdaptiveAugment, InstanceNoise
 from gan_modules.losses import Hinge, Wasserstein
 from gan_modules.networks import DCGANGenerator, MLPDiscriminator, MLPGenerator
 from gan_modules.penalties import R1, R2, GradientPenalty, LazyPenalty, LeCam, SpectralNorm, WeightClipping
 from gan_modules.protocols import DISCRIMINATOR
-from gan_modules.rules import Alternating, Simultaneous
+from gan_modules.rules import (
+    Alternating,
+    CompetitiveGradient,
+    Consensus,
+    Simultaneous,
+    SymplecticAdjustment,
+    Unrolled,
+)
 
 # --- the average ----------------------------------------------------------------------------------------------------
 
@@ -241,7 +249,7 @@ def test_what_parts_remember_is_logged_and_resumed(tiny, fit, tmp_path):
     fit(rest, data, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
     assert whole._memories["penalty/LeCam"]["draws"] == 12
     assert logged["memory/penalty/LeCam/real"] == whole._memories["penalty/LeCam"]["real"] != 0
-    assert whole._memories == rest._memories
+    assert dict(whole._memories.named()) == dict(rest._memories.named())
     for name, value in whole.state_dict().items():
         assert torch.equal(value, rest.state_dict()[name]), name
     other = tiny(NSGAN, penalties=[R1()], augmentation=[InstanceNoise()], rule=Alternating(2))
@@ -256,6 +264,72 @@ def test_all_evaluations_of_a_draw_see_the_same_memory(tiny, alone, game_batch):
     values = [module.training_loss(DISCRIMINATOR, second) for _ in range(3)]
     assert values[0] == values[1] == values[2]
     assert module._memories["penalty/LeCam"]["draws"] == 1
+
+
+@pytest.mark.parametrize("rule", [Consensus(), SymplecticAdjustment(), CompetitiveGradient(), Unrolled(2)], ids=repr)
+def test_rules_that_read_the_jacobian_move_on_what_a_training_pass_moves(rule, tiny, fit):
+    sgd = partial(torch.optim.SGD, lr=0.0)
+    discriminator = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
+    modules = []
+    for r in (rule, Simultaneous()):
+        torch.manual_seed(0)
+        parts = {"penalties": [LeCam(decay=0.0)], "constraint": SpectralNorm()}
+        generator = MLPGenerator((2,), latent_dim=3, width=8)
+        modules.append(
+            GANModule(generator, copy.deepcopy(discriminator), loss=Hinge(), rule=r, generator_optimizer=sgd,
+                      discriminator_optimizer=sgd, **parts)
+        )  # fmt: skip
+        fit(modules[-1], 3)
+    moved = modules[0]
+    assert moved._memories["penalty/LeCam"]["draws"] == 3
+    for name in ("real", "fake"):
+        assert moved._memories["penalty/LeCam"][name] != 0
+    assert moved.discriminator[1].num_batches_tracked > 0
+    u = [module.discriminator[0].parametrizations.weight[0]._u for module in modules]
+    assert_close(u[0], u[1], rtol=0.05, atol=0.05)
+
+
+def test_an_unrolled_discriminator_is_not_remembered(tiny, fit):
+    sgd = partial(torch.optim.SGD, lr=1.0)
+    seen = []
+    for rule in (Unrolled(3), Simultaneous()):
+        module = tiny(NSGAN, penalties=[LeCam(decay=0.0)], rule=rule, discriminator_optimizer=sgd)
+        fit(module, 1)
+        seen.append(module._memories["penalty/LeCam"]["real"])
+    assert_close(*seen)
+
+
+def test_diagnostics_move_nothing_on(tiny, alone):
+    module = alone(tiny(SNGAN, penalties=[LeCam()]))
+    before = [b.clone() for b in module.buffers()]
+    module.jacobian(module.game_batch(torch.randn(4, 2))).field  # noqa: B018
+    module._memories.turn()
+    assert module._memories["penalty/LeCam"]["draws"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, module.buffers(), strict=True))
+
+
+def test_memories_go_where_the_module_goes_and_keep_their_type(tiny):
+    module = tiny(NSGAN, penalties=[LeCam()]).double().to("meta")
+    kept = dict(module._memories.named())
+    assert {value.device.type for value in kept.values()} == {"meta"}
+    assert kept["penalty/LeCam/real"].dtype == torch.float32
+    assert kept["penalty/LeCam/draws"].dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"penalties": R1()}, "penalties=R1.*must be a list"),
+        ({"penalties": [WeightClipping()]}, "penalties=.* no Penalty; it belongs to constraint"),
+        ({"constraint": R1()}, "constraint=.* no Constraint; it belongs to penalties"),
+        ({"augmentation": [Hinge()]}, "augmentation=.* no Augmentation; it belongs to loss"),
+        ({"loss": R1()}, "loss=.* no AdversarialLoss; it belongs to penalties"),
+    ],
+    ids=str,
+)
+def test_a_part_given_as_another_argument_is_told_where_it_belongs(given, message, tiny):
+    with pytest.raises(TypeError, match=message):
+        tiny(GANModule, **given)
 
 
 def test_any_pair_of_modules_serves(fit):
