@@ -34,5 +34,10 @@ class IPMGAN(GANModule):
         rule: UpdateRule | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(function_class, FunctionClass):
+            raise TypeError(
+                f"IPMGAN(function_class={function_class!r}): give a FunctionClass, as Bounded(), or take GANModule, "
+                "whose loss may be any."
+            )
         rule = Alternating(n_critic=5) if rule is None else rule
         super().__init__(generator, discriminator, loss=function_class, rule=rule, **kwargs)

@@ -31,6 +31,8 @@ class KernelBall(FunctionClass):
     on: Literal["outputs", "samples"] = "outputs"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kernel, Kernel):
+            raise TypeError(f"KernelBall(kernel={self.kernel!r}): give a Kernel, as GaussianKernel().")
         if self.on not in ("outputs", "samples"):
             raise ValueError(f"KernelBall(on={self.on!r}): must be 'outputs' or 'samples'.")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
-from gan_modules.losses.function_class import FunctionClass
+from gan_modules.losses.wasserstein import Wasserstein
 from gan_modules.penalties import Constraint, GradientPenalty, Penalty
 
 
 @dataclass(frozen=True)
-class Lipschitz(FunctionClass):
+class Lipschitz(Wasserstein):
     """|f(x) - f(y)| <= |x - y|: the Wasserstein-1 distance (Kantorovich and Rubinstein; Arjovsky et al., 2017, eq. 2).
 
     Args:
@@ -18,9 +17,14 @@ class Lipschitz(FunctionClass):
             SpectralNorm on linear layers, from within; WeightClipping up to a constant that nobody knows.
     """
 
-    needs_bounded_slope: ClassVar[bool] = True
-
     by: Penalty | Constraint = field(default=GradientPenalty())
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.by, Penalty | Constraint):
+            raise TypeError(
+                f"Lipschitz(by={self.by!r}): give a Penalty or a Constraint, as GradientPenalty() or Orthonormal(); "
+                "Wasserstein() is the loss without any."
+            )
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:  # type: ignore[override]

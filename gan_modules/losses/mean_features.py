@@ -22,7 +22,9 @@ class MeanFeatures(FunctionClass):
 
     Args:
         p: norm of v, from 1 to inf.
-        constraint: what keeps h bounded, without which the distance has no bound; the paper's clipping by default.
+        constraint: what keeps h bounded, without which the distance has no bound; the paper's clipping by default. A
+            module that has one of its own takes this loss with ``constraint=None``: SNGAN(loss=MeanFeatures(
+            constraint=None)), not both.
     """
 
     needs_bounded_slope: ClassVar[bool] = True

@@ -18,7 +18,8 @@ class MeanSquareBall(FunctionClass):
 
     D ascends E f(x) - E f(G(z)) + lambda (1 - Omega) - rho / 2 (Omega - 1)^2, and after each of its draws lambda, which
     is remembered, moves by rho (Omega - 1) (Mroueh and Sercu, 2017, eq. 9 and Algorithm 1). The divergence is the
-    difference over sqrt(Omega), which is 1 only as far as lambda has settled, at half the divergence.
+    difference over sqrt(Omega), which is 1 only as far as lambda has settled, at half the divergence. Lambda is in
+    float64, for in float32 a number near 1/2 does not move by steps of 1e-8.
 
     Args:
         rho: weight of the square and step of lambda. At the papers' 1e-6 lambda takes 1e5 steps and more to settle.
@@ -40,10 +41,11 @@ class MeanSquareBall(FunctionClass):
 
     def discriminator(self, d: DiscriminatorPass) -> Tensor:
         excess = self.omega(d) - 1
-        return -self.difference(d) + d.memory["multiplier"] * excess + 0.5 * self.rho * excess.square()
+        multiplier = d.memory["multiplier"].to(excess.dtype)
+        return -self.difference(d) + multiplier * excess + 0.5 * self.rho * excess.square()
 
     def init(self) -> Memory:
-        return {"multiplier": torch.zeros(())}
+        return {"multiplier": torch.zeros((), dtype=torch.float64)}
 
     def update(self, d: DiscriminatorPass) -> Memory:
         multiplier = d.memory["multiplier"]

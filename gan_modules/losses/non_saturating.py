@@ -8,16 +8,12 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gan_modules.discriminator_pass import DiscriminatorPass
-from gan_modules.losses.base import AdversarialLoss
+from gan_modules.losses.minimax import Minimax
 
 
 @dataclass(frozen=True)
-class NonSaturating(AdversarialLoss):
+class NonSaturating(Minimax):
     """D as in minimax, G minimises -E log D(G(z)) (Goodfellow et al., 2014, section 3)."""
 
-    def discriminator(self, d: DiscriminatorPass) -> Tensor:
-        # -log sigmoid(t) = softplus(-t),  -log(1 - sigmoid(t)) = softplus(t)
-        return softplus(-d.real_logits).mean() + softplus(d.fake_logits).mean()
-
     def generator(self, d: DiscriminatorPass) -> Tensor:
-        return softplus(-d.fake_logits).mean()
+        return softplus(-d.fake_logits).mean()  # -log sigmoid(t)
