@@ -10,6 +10,7 @@ from torch import nn
 from gan_modules.gan import GANModule
 from gan_modules.losses import RelativisticPairing
 from gan_modules.penalties import R1, R2, Penalty
+from gan_modules.penalties.base import Gamma
 
 
 class R3GAN(GANModule):
@@ -18,7 +19,7 @@ class R3GAN(GANModule):
     Args:
         generator: maps z to samples.
         discriminator: maps samples to logits.
-        gamma: weight of R1 and of R2; (gamma / 2) E ||grad D||^2 each.
+        gamma: weight of R1 and of R2; (gamma / 2) E ||grad D||^2 each. "auto": 0.0002 height * width / batch.
         penalties: further penalties.
         kwargs: arguments of GANModule but for ``loss``.
     """
@@ -28,7 +29,7 @@ class R3GAN(GANModule):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        gamma: float = 1.0,
+        gamma: Gamma = 1.0,
         penalties: Sequence[Penalty] = (),
         **kwargs: Any,
     ) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from functools import partial
 
+import pytest
 import torch
+from jsonargparse import ArgumentParser
 from recipes import networks
 
-from gan_modules import GANModule
+from gan_modules import R1GAN, R3GAN, GANModule
 from gan_modules.augmentation import AdversarialPerturbation, InstanceNoise
 from gan_modules.losses import (
     Bounded,
@@ -88,6 +91,16 @@ def test_trains_as_the_general_module_with_its_parts(variant, tiny, fit, snapsho
         fit(module, 2)
     assert named.draws == composed.draws
     assert torch.equal(snapshot(named), snapshot(composed))
+
+
+@pytest.mark.parametrize("variant", [R1GAN, R3GAN])
+def test_gamma_is_a_number_or_derived_by_the_command_line_too(variant):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(variant, "model", skip={"generator", "discriminator"})
+    for word, value in (("auto", "auto"), ("0.5", 0.5)):
+        assert parser.parse_args(["--model.gamma", word]).model.gamma == value
+    with pytest.raises(ArgumentError, match="gamma"):
+        parser.parse_args(["--model.gamma", "large"])
 
 
 def test_rule_and_optimizers_can_be_replaced(variant, tiny, fit, snapshot):
