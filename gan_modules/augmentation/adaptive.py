@@ -39,6 +39,10 @@ class AdaptiveAugment(RowAugmentation):
     start: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.augmentation, RowAugmentation):
+            raise TypeError(
+                f"AdaptiveAugment(augmentation={self.augmentation!r}): give a RowAugmentation, as DiffAugment()."
+            )
         if self.augmentation.init():
             raise ValueError(f"AdaptiveAugment({self.augmentation}): takes an augmentation without memory.")
         if not -1 < self.target < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,8 +24,8 @@ class AdversarialPerturbation(Augmentation):
     min over D of max over delta of L_D (Madry et al., 2018, eq. 2.1), by projected gradient ascent; on real rows as in
     Liu and Hsieh (2019), or on both kinds. The generator's loss is on rows as they are. By Danskin's theorem the
     gradient of the inner maximum is that at the maximiser, so delta is a constant in gradients, and in the game's
-    Jacobian too. Where L_D has slope 0 in a row, as a hinge beyond its margin, the row stays. Under autocast the ascent
-    is in float32.
+    Jacobian too. Where L_D has slope 0 in a row, as a hinge beyond its margin, or is no function of the rows, as an MMD
+    on samples is none to D, the row stays. Under autocast the ascent is in float32.
 
     On the Dirac-GAN, with ``fakes``, it acts as dry friction of 2 eps, where R1 and instance noise are viscous.
 
@@ -79,7 +80,7 @@ class AdversarialPerturbation(Augmentation):
             for _ in range(self.steps):
                 deltas = [delta.requires_grad_() for delta in deltas]
                 shown = [x + delta for x, delta in zip(rows, deltas, strict=False)] + rows[len(deltas) :]
-                slopes = torch.autograd.grad(view.discriminator_loss(*shown), deltas, materialize_grads=True)
+                slopes = _slopes(view.discriminator_loss(*shown), deltas)
                 deltas = [self._step(delta.detach(), slope) for delta, slope in zip(deltas, slopes, strict=True)]
         return deltas
 
@@ -100,6 +101,13 @@ class AdversarialPerturbation(Augmentation):
         moved = delta + length * _unit(slope)
         norms = torch.linalg.vector_norm(moved.flatten(1), dim=1)
         return moved * _rowwise(self.eps / norms.clamp(min=self.eps), moved)
+
+
+def _slopes(loss: Tensor, deltas: list[Tensor]) -> Sequence[Tensor]:
+    """The loss's gradient in each; zeros where it is no function of it."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(delta) for delta in deltas]
+    return torch.autograd.grad(loss, deltas, materialize_grads=True)
 
 
 def _rowwise(factors: Tensor, x: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ class DiffAugment(RowAugmentation):
 
     Against a D that knows few images by heart. Magnitudes are those of the authors' public code: "color" shifts the
     brightness, scales the saturation by 0 to 2 (three channels only) and the contrast by 0.5 to 1.5; "translation"
-    moves by up to an eighth of the side, zeros coming in; "cutout" sets a square of half the side to zero, its centre
-    anywhere, what lies outside cut off. "flip", which is not the paper's, mirrors left and right half of the rows.
+    moves by up to an eighth of the side, zeros coming in; "cutout" sets a rectangle of half the sides to zero, its
+    centre anywhere, what lies outside cut off; both in whole pixels, rounded half up. "flip", which is not the paper's,
+    mirrors left and right half of the rows.
 
     Args:
         policy: names of transformations, done in this order; none leaves rows as they are.
@@ -68,7 +69,7 @@ def _color(x: Tensor, random: RandomRows, augment: DiffAugment) -> Tensor:
 
 def _translation(x: Tensor, random: RandomRows, augment: DiffAugment) -> Tensor:
     for dim in (2, 3):
-        size, reach = x.shape[dim], x.shape[dim] // 8
+        size, reach = x.shape[dim], int(x.shape[dim] / 8 + 0.5)
         shift = random.integers(f"shift {dim}", 2 * reach + 1) - reach
         source = _line(torch.arange(size, device=x.device) - shift[:, None], dim)
         inside = (source >= 0) & (source < size)
@@ -81,8 +82,8 @@ def _cutout(x: Tensor, random: RandomRows, augment: DiffAugment) -> Tensor:
     inside = None
     for dim in (2, 3):
         size = x.shape[dim]
-        side = size // 2
-        # an even square lies between pixels, so that its centre has one place more
+        side = int(size / 2 + 0.5)
+        # an even number of them lies between pixels, so that its centre has one place more
         centre = random.integers(f"centre {dim}", size + 1 - side % 2)
         offset = _line(torch.arange(size, device=x.device) - (centre - side // 2)[:, None], dim)
         within = (offset >= 0) & (offset < side)

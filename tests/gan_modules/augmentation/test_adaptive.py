@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gan_modules import GANModule
-from gan_modules.augmentation import AdaptiveAugment, DiffAugment, InstanceNoise
+from gan_modules.augmentation import AdaptiveAugment, AdversarialPerturbation, DiffAugment, InstanceNoise
 from gan_modules.losses import NonSaturating
 from gan_modules.networks import MLPGenerator
 
@@ -103,3 +103,5 @@ def test_mistakes():
             AdaptiveAugment(InstanceNoise(), **arguments)
     with pytest.raises(ValueError, match="without memory"):
         AdaptiveAugment(AdaptiveAugment(InstanceNoise()))
+    with pytest.raises(TypeError, match=r"augmentation=AdversarialPerturbation\(.*RowAugmentation"):
+        AdaptiveAugment(AdversarialPerturbation(0.1))

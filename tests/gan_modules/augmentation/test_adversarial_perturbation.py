@@ -14,7 +14,7 @@ from gan_modules import DiracGAN, GANModule
 from gan_modules.augmentation import AdversarialPerturbation, View
 from gan_modules.discriminator_pass import DiscriminatorPass
 from gan_modules.dynamics import GameJacobian, Play, dense
-from gan_modules.losses import Hinge, Minimax, NonSaturating, Wasserstein
+from gan_modules.losses import Hinge, KernelBall, Minimax, NonSaturating, Wasserstein
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 from gan_modules.protocols import DISCRIMINATOR, GENERATOR
 from gan_modules.rules import Alternating
@@ -99,6 +99,16 @@ def test_rows_without_slope_stay(norm, linear, seen):
     beyond = torch.tensor([[5.0, 0.0], [0.5, 0.0]])  # one beyond the hinge's margin, one within
     shown = seen(AdversarialPerturbation(0.1, norm), linear([1.0, 0.0]), beyond, fake[:2], loss=Hinge())[0]
     assert_close(shown, torch.tensor([[5.0, 0.0], [0.4, 0.0]]))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_rows_stay_where_the_discriminator_has_no_loss(steps, smooth, seen, tiny, fit):
+    real, fake = torch.randn(2, 4, 3, dtype=torch.float64)
+    augment = AdversarialPerturbation(0.1, steps=steps, fakes=True)
+    shown = seen(augment, smooth(), real, fake, loss=KernelBall(on="samples"))
+    assert torch.equal(shown[0], real)
+    assert torch.equal(shown[1], fake)
+    fit(tiny(GANModule, loss=KernelBall(on="samples"), augmentation=[augment]), 2)
 
 
 def test_a_saturated_loss_has_a_direction_still(linear, seen):

@@ -75,6 +75,18 @@ def test_cutout_clears_a_square_of_half_the_side(transformed):
     assert all(gone[:, 0, i, j].any() for i in range(8) for j in range(12))
 
 
+@pytest.mark.parametrize(("size", "reach", "side"), [(8, 1, 4), (9, 1, 5), (12, 2, 6), (28, 4, 14), (32, 4, 16)])
+def test_magnitudes_in_pixels_are_those_of_the_authors_code(size, reach, side, transformed):
+    # int(ratio * size + 0.5)
+    x = torch.zeros(1000, 1, size, size)
+    x[:, 0, size // 2, size // 2] = 1.0
+    at = transformed(x, "translation").flatten(1).argmax(1)
+    for place in (at // size, at % size):
+        assert ((place - size // 2).min(), (place - size // 2).max()) == (-reach, reach)
+    gone = transformed(torch.ones(1000, 1, size, size), "cutout")[:, 0] == 0
+    assert gone.any(2).sum(1).max() == gone.any(1).sum(1).max() == side
+
+
 def test_flip_mirrors_half_of_the_rows(transformed):
     x = torch.rand(1000, 1, 3, 4)
     y = transformed(x, "flip")
