@@ -19,8 +19,10 @@ class MinibatchStdDev(nn.Module):
     real and fake rows take a forward each (``batch_statistics``).
 
     Args:
-        group_size: consecutive rows of a group; a smaller batch is one group. None is the whole batch, which is that of
-            all processes in training mode.
+        group_size: consecutive rows of a group, which lie on one process: the groups are those of the joined batch as
+            long as each process has a multiple of this many rows. Fewer rows than this are one group, on each process
+            one of its own, where the joined batch would have one of several processes' rows. None is the whole batch,
+            which is that of all processes in training mode.
 
     Raises:
         ValueError: a group size below one, or a batch that groups do not divide.

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 class Resample(nn.Module):
     """Bilinear doubling of the sides of (B, C, H, W), or its halving: the low-pass [1, 3, 3, 1], zero outside.
 
-    Both keep constants in the interior; doubling is 4 times the adjoint of halving.
+    Both keep constants in the interior; doubling is 4 times the adjoint of halving. It is the filter of R3GAN's public
+    code, which is given [1, 2, 1] and convolves it with [1, 1].
     """
 
     kernel: Tensor

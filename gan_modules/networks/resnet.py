@@ -136,9 +136,9 @@ class ResNetGenerator(nn.Module):
 class ResNetDiscriminator(nn.Module):
     """Images (B, channels, height, width), and labels (B,) if conditional, to logits (B,).
 
-    Without normalisation: wrap layers in ``torch.nn.utils.parametrizations.spectral_norm`` for the paper's. It has a
-    block more than the generator, the last ones at a constant resolution. The defaults are table 3 (CIFAR-10, 32x32);
-    ``width=64, max_width=1024, plain_blocks=1`` is table 5 (128x128).
+    Without normalisation: SNGAN, or ``constraint=SpectralNorm()`` of any variant, puts the paper's on its layers. It
+    has a block more than the generator, the last ones at a constant resolution. The defaults are table 3 (CIFAR-10,
+    32x32); ``width=64, max_width=1024, plain_blocks=1`` is table 5 (128x128).
 
     Args:
         shape: as of the generator.
