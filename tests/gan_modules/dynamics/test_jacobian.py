@@ -133,14 +133,15 @@ def test_labels_condition_both_players(difference, batch_of):
     assert_close(times(jacobian, w), difference(game, batch, w), atol=1e-6, rtol=1e-6)
 
 
-def test_a_lazy_penalty_counts_with_its_mean_over_draws(double):
+def test_a_lazy_penalty_counts_with_its_mean_over_iterations(double):
     every = 4
     game, batch = double("NSGAN", penalties=[LazyPenalty(R1(2.0), every)])
     mean = GameJacobian(game, batch)
     w = random_vector(mean)
-    draws = [times(GameJacobian(game, replace(batch, index=i)), w) for i in range(every)]
-    assert not torch.equal(draws[0], draws[1])
-    assert_close(times(mean, w), torch.stack(draws).mean(0))
+    batches = [replace(batch, index=i, random=replace(batch.random, iteration=i)) for i in range(every)]
+    products = [times(GameJacobian(game, draw), w) for draw in batches]
+    assert not torch.equal(products[0], products[1])
+    assert_close(times(mean, w), torch.stack(products).mean(0))
 
 
 # --- what a product is, and what it costs -----------------------------------------------------------------------------
