@@ -99,19 +99,20 @@ class DiracGAN(ClosedForms, GANModule):
         """(theta, psi), detached."""
         return torch.cat([p.detach() for player in self.players for p in player.parameters()])
 
-    def batch(self, index: int | None = 0, *, iteration: int = 0) -> GameBatch:
-        """The data: one point at 0, with every pair of noises where there is noise."""
+    def batch(self, index: int | None = 0) -> GameBatch:
+        """The data: one point at 0, with every pair of noises where there is noise; ``index`` counts draws."""
         values = normal_nodes(NOISE_VALUES) if self.instance_noise else torch.zeros(1, dtype=torch.float64)
         pairs = torch.cartesian_prod(values, values).view(-1, 2).to(self.device)
         real, z, rows = pairs[:, :1], pairs[:, 1:], len(pairs)
-        random = RandomRows(self.seed, iteration, -2 if index is None else index, 0, rows, rows, z.device)
+        iteration, draw = (0, -2) if index is None else divmod(index, self.draws)
+        random = RandomRows(self.seed, iteration, draw, 0, rows, rows, z.device)
         return GameBatch(self.instance_noise * real, z, random, index=index)
 
     def game_batch(
         self, real: Tensor, labels: Tensor | None = None, *, iteration: int = 0, draw: int | None = None
     ) -> GameBatch:
         """``batch``, whatever the rows: the data are at 0."""
-        return self.batch(None if draw is None else iteration * self.draws + draw, iteration=iteration)
+        return self.batch(None if draw is None else iteration * self.draws + draw)
 
     def after_iteration(self) -> None:
         super().after_iteration()
