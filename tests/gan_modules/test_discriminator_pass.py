@@ -217,7 +217,7 @@ def test_gradients_are_those_of_the_critic_that_a_loss_says(both, smooth, game_b
         assert_close(d.gradient_of(both[0]), 3 * expected)
 
 
-def test_autocast_leaves_logits_in_half_and_what_is_computed_from_them_in_float32(both, smooth, game_batch):
+def test_under_autocast_all_that_losses_read_is_in_float32(both, smooth, game_batch):
     real, fake = (rows.float() for rows in both)
     discriminator = smooth(torch.float32)
     exact = DiscriminatorPass(discriminator, game_batch(real), real, fake, layers=("3",))
@@ -226,8 +226,8 @@ def test_autocast_leaves_logits_in_half_and_what_is_computed_from_them_in_float3
         d = DiscriminatorPass(
             discriminator, game_batch(real), real, fake, layers=("3",), gradient_at=frozenset({"real"})
         )
-        assert d.real_logits.dtype == torch.bfloat16
-        assert d.features("real", "3").dtype == d.mean(d.real_logits).dtype == torch.float32
+        assert discriminator(real).dtype == torch.bfloat16
+        assert d.real_logits.dtype == d.features("real", "3").dtype == d.mean(d.real_logits).dtype == torch.float32
         assert_close(d.gradient("real"), expected, rtol=1e-6, atol=1e-7)
 
 
