@@ -17,9 +17,10 @@ class UnrolledGAN(GANModule):
     Args:
         generator: maps z to samples.
         discriminator: maps samples to logits.
-        k: unrolled steps.
+        k: unrolled steps, of plain gradient descent.
+        unrolled_lr: their learning rate; that of D's optimizer if None, which is made for Adam and mostly too small.
         loss: NonSaturating() if None.
-        rule: another rule than Unrolled(k).
+        rule: another rule than Unrolled(k, unrolled_lr).
         kwargs: arguments of GANModule.
     """
 
@@ -29,9 +30,11 @@ class UnrolledGAN(GANModule):
         discriminator: nn.Module,
         *,
         k: int = 5,
+        unrolled_lr: float | None = None,
         loss: AdversarialLoss | None = None,
         rule: UpdateRule | None = None,
         **kwargs: Any,
     ) -> None:
         loss = NonSaturating() if loss is None else loss
-        super().__init__(generator, discriminator, loss=loss, rule=Unrolled(k) if rule is None else rule, **kwargs)
+        rule = Unrolled(k, unrolled_lr) if rule is None else rule
+        super().__init__(generator, discriminator, loss=loss, rule=rule, **kwargs)

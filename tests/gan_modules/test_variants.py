@@ -75,7 +75,7 @@ PARTS = {  # of every variant there is: (its arguments, those of the general mod
     ),
     "SNGAN": ({"power_iterations": 2}, {"loss": Hinge(), "constraint": SpectralNorm(2)}),
     "SobolevGAN": ({"rho": 0.5}, {"loss": SobolevBall(0.5), "rule": Alternating(5)}),
-    "UnrolledGAN": ({"k": 2, "loss": Minimax()}, {"loss": Minimax(), "rule": Unrolled(2)}),
+    "UnrolledGAN": ({"k": 2, "unrolled_lr": 0.1, "loss": Minimax()}, {"loss": Minimax(), "rule": Unrolled(2, 0.1)}),
 }
 
 
