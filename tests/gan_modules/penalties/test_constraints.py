@@ -181,7 +181,7 @@ def test_layers_that_have_it_already_are_left_alone(constraint):
         (Orthonormal(), nn.utils.parametrizations.spectral_norm, "SpectralNorm"),
         (SpectralNorm(), nn.utils.parametrizations.weight_norm, "WeightNorm"),
     ],
-    ids=str,
+    ids=["orthonormal", "spectral norm", "weight norm"],
 )
 def test_layers_that_another_kind_has_parametrised_are_refused(constraint, before, maker):
     network = tiny_discriminator()
