@@ -24,7 +24,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         main(["fit", "--config", str(ROOT / "configs/ring/r3gan.yaml"), "--wandb", "off", "--data.train_size", "64",
               "--data.epoch_iterations", str(iterations), "--trainer.max_epochs", "1", "--data.batch_size", "8",
               "--trainer.enable_progress_bar", "false", *args])  # fmt: skip
-        return tmp_path / "runs" / "ring"
+        return tmp_path / "runs" / "ring-r3gan"
 
     return run
 
@@ -66,7 +66,7 @@ def test_a_run_that_fails_before_it_begins_leaves_the_earlier_one_in_place(fit: 
     for mistake in (("--trainer.gradient_clip_val", "1"), ("--data.val_size", "0"), ("--model.gamma", "wrong")):
         with pytest.raises((ValueError, SystemExit)):
             fit(*mistake)
-    assert [path.name for path in root.parent.iterdir()] == ["ring"]
+    assert [path.name for path in root.parent.iterdir()] == ["ring-r3gan"]
     assert (root / "config.yaml").read_text() == config
     assert torch.equal(
         before["state_dict"]["generator.output.0.bias"], last(root)["state_dict"]["generator.output.0.bias"]

@@ -22,8 +22,8 @@ def trained(tmp_path, monkeypatch):
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
         main([*map(str, SHORT), *map(str, arguments)])
-        config = yaml.safe_load((tmp_path / "runs/ring/config.yaml").read_text())
-        saved = torch.load(tmp_path / "runs/ring/checkpoints/last.ckpt", weights_only=True)
+        config = yaml.safe_load((tmp_path / "runs/ring-r3gan/config.yaml").read_text())
+        saved = torch.load(tmp_path / "runs/ring-r3gan/checkpoints/last.ckpt", weights_only=True)
         assert saved["global_step"] == 4
         return config["model"]["init_args"]["rule"], saved
 
