@@ -43,7 +43,8 @@ def test_deep_critics_hold(status):
 @pytest.mark.slow
 def test_everything_holds(status):
     everything = {"kept": gradient_penalty.KEPT, "pairs": gradient_penalty.PAIRS, "deep": gradient_penalty.DEEP}
-    assert status(rows=128, steps=400, **{name: tuple(parts) for name, parts in everything.items()}) == 0
+    # at the default size: distances are judged by their mean over seeds
+    assert status(seeds=5, rows=128, steps=400, **{name: tuple(parts) for name, parts in everything.items()}) == 0
 
 
 def test_one_norm_for_all_rows(status, monkeypatch):
