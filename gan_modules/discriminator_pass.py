@@ -223,7 +223,7 @@ def _captured(discriminator: nn.Module, layers: Sequence[str]) -> Iterator[dict[
             raise TypeError(f"The discriminator's layer {name!r} gives a {type(tensor).__name__}: name one of tensors.")
         found[name] = tensor
 
-    modules = dict(discriminator.named_modules())
+    modules = dict(discriminator.named_modules()) if layers else {}  # nobody asks for features in most passes
     hooks = []
     for name in layers:
         if name in modules and name:

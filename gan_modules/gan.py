@@ -184,7 +184,7 @@ class GANModule(GameModule):
     def jacobian(self, batch: GameBatch) -> GameJacobian:
         # a rule that takes its gradients from here makes no training pass: it is made for what moves on with each
         # (a diagnostic's batch, which has no index, moves nothing)
-        if self._moves_on and batch.index is not None and batch is not self._moved_on:
+        if batch.index is not None and batch is not self._moved_on and self._moves_on:
             self._moved_on = batch
             with torch.enable_grad(), frozen(self.generator):
                 self.training_loss(DISCRIMINATOR, batch)
