@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gan_modules.networks.layers import generator_labels
+from gan_modules.networks.layers import class_labels
 
 
 class ClassBatchNorm2d(nn.Module):
@@ -27,7 +27,7 @@ class ClassBatchNorm2d(nn.Module):
         normal: Tensor = self.norm(x)
         if self.scale is None or self.shift is None:
             return normal
-        labels = generator_labels(labels)
+        labels = class_labels("generator", labels)
         scale, shift = self.scale(labels), self.shift(labels)
         shaped: Tensor = normal * scale[:, :, None, None] + shift[:, :, None, None]
         return shaped

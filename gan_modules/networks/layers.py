@@ -17,7 +17,7 @@ class LatentInput(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is None:
             return z
-        return torch.cat([z, self.embedding(generator_labels(labels))], dim=1)
+        return torch.cat([z, self.embedding(class_labels("generator", labels))], dim=1)
 
 
 class LogitHead(nn.Module):
@@ -36,7 +36,7 @@ class LogitHead(nn.Module):
         logits = one_logit(self.linear(features))
         if self.embedding is None:
             return logits
-        projection: Tensor = (self.embedding(discriminator_labels(labels)) * features).sum(1)
+        projection: Tensor = (self.embedding(class_labels("discriminator", labels)) * features).sum(1)
         return logits + projection
 
 
@@ -56,15 +56,10 @@ def one_logit(outputs: Tensor) -> Tensor:
     return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
 
 
-def discriminator_labels(labels: Tensor | None) -> Tensor:
+def class_labels(player: str, labels: Tensor | None) -> Tensor:
+    """The labels of a class-conditional network; raises ValueError where there are none."""
     if labels is None:
-        raise ValueError("A class-conditional discriminator needs labels; got None.")
-    return labels
-
-
-def generator_labels(labels: Tensor | None) -> Tensor:
-    if labels is None:
-        raise ValueError("A class-conditional generator needs labels; got None.")
+        raise ValueError(f"A class-conditional {player} needs labels; got None.")
     return labels
 
 

@@ -13,7 +13,7 @@ from gan_modules.networks.layers import (
     LatentInput,
     check_outputs,
     check_positive,
-    discriminator_labels,
+    class_labels,
     one_logit,
     output_layer,
 )
@@ -191,5 +191,5 @@ class R3GANDiscriminator(nn.Module):
         outputs: Tensor = self.head(self.stages(x))
         if self.embedding is None:
             return one_logit(outputs)
-        logits: Tensor = (outputs * self.embedding(discriminator_labels(labels))).sum(1)
+        logits: Tensor = (outputs * self.embedding(class_labels("discriminator", labels))).sum(1)
         return logits
