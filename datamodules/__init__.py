@@ -8,5 +8,13 @@ from datamodules.cifar10 import CIFAR10DataModule
 from datamodules.digits import DigitsDataModule
 from datamodules.point import PointDataModule
 from datamodules.ring import RingDataModule
+from datamodules.synthetic import SyntheticDataModule
 
-__all__ = ["CIFAR10DataModule", "DigitsDataModule", "GANDataModule", "PointDataModule", "RingDataModule"]
+__all__ = [
+    "CIFAR10DataModule",
+    "DigitsDataModule",
+    "GANDataModule",
+    "PointDataModule",
+    "RingDataModule",
+    "SyntheticDataModule",
+]

@@ -55,7 +55,7 @@ class GANDataModule(LightningDataModule, ABC):
         eval_batch_size: int = 256,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["whitening"], logger=False)
+        self.save_hyperparameters(ignore=["whitening", "truth"], logger=False)
         # Under the LightningCLI arguments are recorded as class paths, which a checkpoint can hold without pickling.
         if "_instantiator" in self.hparams:
             self.save_hyperparameters(logger=False)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from callbacks.metrics import ModeCoverage
 from datamodules import RingDataModule
-from datamodules.gaussian_mixture import GaussianMixture
+from datamodules.truth import GaussianMixture
 from gan_modules.batch import GameBatch, RandomRows, key
 from gan_modules.dirac_gan import DiracGenerator
 from gan_modules.dynamics import Play

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 
 import pytest
 import torch
+from data_recipes import DATAMODULES, make
 from fake_cifar10 import fake_cifar10
 
 import datamodules
 from datamodules.whitening import Identity, Rescale, Standardize, ZCAWhitening
 
-EXPORTED = [getattr(datamodules, name) for name in datamodules.__all__]
-CONCRETE = [cls for cls in EXPORTED if inspect.isclass(cls) and not inspect.isabstract(cls)]
 DRAWS, BATCH = 3, 12
 
-each_module = pytest.mark.parametrize("cls", CONCRETE, ids=lambda cls: cls.__name__)
+each_module = pytest.mark.parametrize("cls", DATAMODULES, ids=lambda cls: cls.__name__)
 each_whitening = pytest.mark.parametrize("whitening", [Identity, Rescale, Standardize, ZCAWhitening])
 
 
@@ -26,7 +24,7 @@ def _nothing_is_downloaded(monkeypatch):
 
 
 def build(cls, trainer=None, **kwargs):
-    module = cls(batch_size=BATCH, **kwargs)
+    module = make(cls, batch_size=BATCH, **kwargs)
     module.trainer = trainer
     return module
 
@@ -36,7 +34,7 @@ def forbid(*args, **kwargs):
 
 
 def test_the_contract_covers_the_shipped_data_sets():
-    assert {"CIFAR10DataModule", "DigitsDataModule", "RingDataModule"} <= {cls.__name__ for cls in CONCRETE}
+    assert {"CIFAR10DataModule", "DigitsDataModule", "RingDataModule"} <= {cls.__name__ for cls in DATAMODULES}
 
 
 @each_module

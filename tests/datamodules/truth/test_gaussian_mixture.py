@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from datamodules.gaussian_mixture import GaussianMixture
+from datamodules.truth import GaussianMixture
 
 
 def test_radius_is_three_std_in_the_plane_and_keeps_its_mass_in_any_dimension():

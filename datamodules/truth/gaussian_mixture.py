@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from datamodules.checks import require_positive
+from datamodules.truth.base import Truth
 
 # Mass of a 2-D Gaussian within 3 std: the radius is Rayleigh distributed, P(r < 3 std) = 1 - exp(-9/2).
 HIGH_QUALITY_MASS = 1 - math.exp(-9 / 2)
 
 
-class GaussianMixture:
-    """sum_k w_k N(mean_k, std^2 I) in d dimensions; a `Truth`, in float64 whatever the samples' dtype.
+class GaussianMixture(Truth):
+    """sum_k w_k N(mean_k, std^2 I) in d dimensions.
 
     Args:
         means: (K, d), distinct.
@@ -30,17 +31,14 @@ class GaussianMixture:
         if means.ndim != 2 or 0 in means.shape or not means.isfinite().all():
             raise ValueError(f"means must be finite and of shape (K, d), got shape {tuple(means.shape)}")
         self.means, self.std = means.double(), float(std)
-        if len(distinct := torch.unique(self.means, dim=0)) < self.num_modes:
-            raise ValueError(f"only {len(distinct)} of {self.num_modes} means are distinct; drop the duplicates")
-        weights = torch.ones(self.num_modes) if weights is None else weights
-        if weights.shape != (self.num_modes,) or not ((weights > 0) & weights.isfinite()).all():
-            raise ValueError(f"weights must be positive and of shape ({self.num_modes},), got {weights}")
+        modes, self.dimension = means.shape
+        if len(distinct := torch.unique(self.means, dim=0)) < modes:
+            raise ValueError(f"only {len(distinct)} of {modes} means are distinct; drop the duplicates")
+        weights = torch.ones(modes) if weights is None else weights
+        if weights.shape != (modes,) or not ((weights > 0) & weights.isfinite()).all():
+            raise ValueError(f"weights must be positive and of shape ({modes},), got {weights}")
         self.weights = weights.double() / weights.double().sum()
-
-    @property
-    def num_modes(self) -> int:
-        """Number of components K."""
-        return len(self.means)
+        self.high_quality = HIGH_QUALITY_MASS
 
     @property
     def radius(self) -> float:
@@ -56,29 +54,24 @@ class GaussianMixture:
         return self.std * float(chi.ppf(HIGH_QUALITY_MASS, df=self.means.shape[1]))
 
     def assign(self, x: Tensor) -> Tensor:
-        """Nearest mode of each sample (N, d), or -1 beyond `radius` of all of them (also for NaN): (N,) int64.
-
-        Raises:
-            ValueError: samples not of shape (N, d).
-        """
+        """Nearest mode of each sample, or -1 beyond `radius` of all of them."""
         distance, mode = self._distances(x).min(1)
         return torch.where(distance <= self.radius, mode, -1)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """Log density at samples (N, d), in nats: (N,) float64; raises as `assign` does."""
+        """Log density at samples."""
         exponent = -0.5 * (self._distances(x) / self.std).square()
         normaliser = 0.5 * x.shape[1] * math.log(2 * math.pi * self.std**2)
         return torch.logsumexp(exponent + self.weights.to(x.device).log(), 1) - normaliser
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw n samples, (n, d) float64, and their modes, (n,) int64, from a CPU generator."""
+        """Draw samples and their modes."""
         modes = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.means.shape[1], dtype=torch.float64, generator=generator)
         return self.means[modes] + self.std * noise, modes
 
     def _distances(self, x: Tensor) -> Tensor:
-        if x.ndim != 2 or x.shape[1] != self.means.shape[1]:
-            raise ValueError(f"expected samples of shape (N, {self.means.shape[1]}), got {tuple(x.shape)}")
+        self._check(x)
         # |x|^2 - 2 x.m + |m|^2 cancels where clusters are narrow and far from the origin.
         mode = "donot_use_mm_for_euclid_dist"
         return torch.cdist(x.double(), self.means.to(x.device), compute_mode=mode)

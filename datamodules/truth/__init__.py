@@ -1,0 +1,6 @@
+"""Distributions known exactly: log-density, mode of a sample, sampler, and what a perfect sampler would score."""
+
+from datamodules.truth.base import Floors, Truth
+from datamodules.truth.gaussian_mixture import GaussianMixture
+
+__all__ = ["Floors", "GaussianMixture", "Truth"]
