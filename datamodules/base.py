@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from datamodules.checks import check_split, require_positive
+from datamodules.augmentation import DataAugmentation, augmented, numbers_of
+from datamodules.checks import Promise, require_positive
 from datamodules.evaluation import EvaluationLoader
-from datamodules.stream import Batch, TrainingStream
+from datamodules.seeding import keyed_generator
+from datamodules.source import Batch, FromWorkers, InMemory, Source, shard
+from datamodules.stream import TrainingStream
 from datamodules.truth import Truth
 from datamodules.whitening import Identity, Whitening
 
@@ -21,13 +25,17 @@ _STAGE_SPLITS: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validat
 
 
 class GANDataModule(LightningDataModule, ABC):
-    """In-memory samples in two spaces: data space, and the whitened training space in which batches are handed out.
+    """Samples in two spaces: data space, and the whitened training space in which batches are handed out.
 
-    A data set is a `shape`, a `num_classes`, a `load`, and where it has them a `value_range` and a `truth`. The
-    constructor reads no data. Samples are kept in data space and encoded batch by batch, so whatever whitening a
-    checkpoint restores, Lightning does so after `setup`, applies to every batch that follows. The whitening is fitted
-    on the training split in `setup("fit")`; at other stages only when it is first needed and no checkpoint gave it, so
-    evaluating or sampling from a checkpoint never touches training data.
+    A data set is a `shape`, a `num_classes`, a `load`, and where it has them a `value_range`, a `truth` and
+    `augmentations`. The constructor reads no data. Samples are kept in data space, images in uint8, and encoded batch
+    by batch, so whatever whitening a checkpoint restores, Lightning does so after `setup`, applies to every batch that
+    follows. The whitening is fitted on the training split, augmented as in training, in `setup("fit")`, each process
+    reading its share; at other stages only when it is first needed and no checkpoint gave it, so evaluating or sampling
+    from a checkpoint never touches training data.
+
+    What `load` returns as tensors is kept on the device that trains, where batches are indexed without worker
+    processes; what it returns as a `torch.utils.data.Dataset` is read by workers, batch by batch, ahead of time.
 
     Rank, number of processes, and the `draws` a training step takes (the LightningModule's attribute of that name, else
     1) come from the attached trainer; without one there is one process and one draw.
@@ -38,11 +46,14 @@ class GANDataModule(LightningDataModule, ABC):
         seed: of the order of training samples; 0 if None, and under the command line `--seed_everything`.
         epoch_iterations: training steps that count as an epoch; about one pass over the data where None.
         eval_batch_size: rows of an evaluation batch on one process.
+        on_device: whether tensors are kept on the device that trains; otherwise in main memory, and batches are copied.
+        num_workers: worker processes that read a Dataset; tensors need none.
 
     Raises:
         ValueError: a size that is not positive.
     """
 
+    augmentations: Sequence[DataAugmentation] = ()  # of training samples
     value_range: tuple[float, float] | None = None  # least and greatest value in data space, where there is a bound
 
     def __init__(
@@ -53,6 +64,8 @@ class GANDataModule(LightningDataModule, ABC):
         seed: int | None = None,
         epoch_iterations: int | None = None,
         eval_batch_size: int = 256,
+        on_device: bool = True,
+        num_workers: int = 2,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["whitening", "truth"], logger=False)
@@ -60,10 +73,13 @@ class GANDataModule(LightningDataModule, ABC):
         if "_instantiator" in self.hparams:
             self.save_hyperparameters(logger=False)
         require_positive(batch_size=batch_size, eval_batch_size=eval_batch_size, epoch_iterations=epoch_iterations)
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.on_device, self.num_workers = on_device, num_workers
         self.seed, self.epoch_iterations = 0 if seed is None else seed, epoch_iterations
         self.whitening: Whitening = Identity() if whitening is None else whitening
-        self._splits: dict[Split, Batch] = {}
+        self._splits: dict[Split, Source] = {}
         self._stream: TrainingStream | None = None
         self._position: dict[str, int] | None = None
 
@@ -78,8 +94,12 @@ class GANDataModule(LightningDataModule, ABC):
         """Number of classes, or None for a data set without labels."""
 
     @abstractmethod
-    def load(self, split: Split) -> tuple[Tensor, Tensor | None]:
-        """Return samples in data space, (N, *shape), images in [0, 1], and labels, (N,) int64, or None; called once."""
+    def load(self, split: Split) -> Batch | Dataset[Any]:
+        """Return samples, (N, *shape), and labels, (N,) int64, or None; or a Dataset of what does not fit; called once.
+
+        Samples are floating-point in data space, or uint8 images that stand for x / 255. Items of a map-style Dataset
+        are samples, or (sample, label) where there are classes.
+        """
 
     @property
     def truth(self) -> Truth | None:
@@ -96,7 +116,7 @@ class GANDataModule(LightningDataModule, ABC):
             self._load(split)
         if stage == "fit":
             self._stream = self._position = None
-            self._fit_whitening()
+            self._fit_whitening(sharded=True)
 
     def encode(self, x: Tensor) -> Tensor:
         """Data space to training space, (N, *shape) to (N, *shape)."""
@@ -117,11 +137,13 @@ class GANDataModule(LightningDataModule, ABC):
         if getattr(self.trainer, "overfit_batches", False):
             raise ValueError("overfit_batches would not repeat batches here; use a data set of the size to overfit")
         stream = TrainingStream(
-            *self._load("train"),
+            self._source("train"),
             batch_size=self.batch_size,
             draws=getattr(getattr(self.trainer, "lightning_module", None), "draws", 1),
             seed=self.seed,
             epoch_iterations=self.epoch_iterations,
+            augmentations=self.augmentations,
+            transform=self._transform(),
             **self._process(),
         )
         if self._stream is not None and getattr(self.trainer, "reload_dataloaders_every_n_epochs", False):
@@ -163,7 +185,8 @@ class GANDataModule(LightningDataModule, ABC):
         """
         if set(state_dict) != {"whitening", "stream"}:
             raise ValueError(f"not a data module's state: it holds {sorted(state_dict)}, not ['stream', 'whitening']")
-        if (tensors := state_dict["whitening"]) is not None:
+        tensors = state_dict["whitening"]
+        if tensors is not None:
             if set(tensors) != set(self.whitening.statistics):
                 raise ValueError(
                     f"the checkpoint's whitening holds {sorted(tensors)}, {type(self.whitening).__name__} needs "
@@ -173,25 +196,55 @@ class GANDataModule(LightningDataModule, ABC):
         self._stream, self._position = None, state_dict["stream"]
 
     def _evaluation_loader(self, split: Split) -> EvaluationLoader:
-        return EvaluationLoader(*self._load(split), batch_size=self.eval_batch_size, **self._process())
+        return EvaluationLoader(
+            self._source(split), batch_size=self.eval_batch_size, transform=self._transform(), **self._process()
+        )
 
-    def _process(self) -> dict[str, Any]:
+    def _process(self) -> dict[str, int]:
         return {
             "rank": getattr(self.trainer, "global_rank", 0),
             "world_size": getattr(self.trainer, "world_size", 1),
-            "transform": None if isinstance(self.whitening, Identity) else self.encode,
         }
 
-    def _fit_whitening(self) -> Whitening:
+    def _transform(self) -> Callable[[Tensor], Tensor] | None:
+        return None if isinstance(self.whitening, Identity) else self.encode
+
+    def _fit_whitening(self, sharded: bool = False) -> Whitening:
+        """The whitening, fitted; `sharded` where all processes come here together, each reading its share."""
         if not self.whitening.fitted:
-            self.whitening.fit(torch.split(self._load("train")[0], 1024))
+            self.whitening.fit(self._training_samples())
         return self.whitening
 
-    def _load(self, split: Split) -> Batch:
+    def _training_samples(self, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """Batches of one pass over the process's share of the training split, augmented."""
+        source = self._source("train")
+        rows = shard(len(source), 1024, rank, world_size)
+        uniform = torch.rand(
+            len(source), numbers_of(self.augmentations), generator=keyed_generator("augmentation", "one pass")
+        )
+        for index, (real, _) in zip(rows, source.read(rows), strict=True):
+            yield augmented(real, self.augmentations, uniform[index])
+
+    def _source(self, split: Split) -> Source:
+        """The split's rows, where this run wants them."""
+        source = self._load(split)
+        if not self.on_device and isinstance(source, InMemory):
+            return source
+        device = getattr(getattr(self.trainer, "strategy", None), "root_device", torch.device("cpu"))
+        self._splits[split] = source.to(device)
+        return self._splits[split]
+
+    def _load(self, split: Split) -> Source:
         if split not in self._splits:
             # Validation runs in inference mode; what is loaded there must still serve training.
             with torch.inference_mode(False), torch.no_grad():
-                samples, labels = self.load(split)
-            check_split(split, samples, labels, self.shape, self.num_classes, self.value_range)
-            self._splits[split] = samples, labels
+                loaded = self.load(split)
+            promise = Promise(self.shape, self.num_classes, self.value_range)
+            if isinstance(loaded, Dataset):
+                self._splits[split] = FromWorkers(loaded, promise, self.num_workers)
+            else:
+                promise.check(split, *loaded)
+                self._splits[split] = InMemory(*loaded)
+            if len(self._splits[split]) == 0:
+                raise ValueError(f"the {split} split has 0 samples; load() must return at least one")
         return self._splits[split]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -13,53 +15,69 @@ def require_positive(**values: float | None) -> None:
             raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
-def check_split(
-    split: str,
-    samples: Tensor,
-    labels: Tensor | None,
-    shape: tuple[int, ...],
-    num_classes: int | None,
-    value_range: tuple[float, float] | None,
-) -> None:
-    """Check what a data module's `load` returned against what it promises.
+@dataclass(frozen=True)
+class Promise:
+    """What a data module says of its samples, and the checks that hold `load` to it.
 
-    Raises:
-        ValueError: samples not (N, *shape) with N > 0, floating point, finite and inside value_range; labels present
-            without num_classes or missing with it, or not (N,) int64 in [0, num_classes).
+    Attributes:
+        shape: of one sample.
+        num_classes: None for samples without labels.
+        value_range: least and greatest value in data space, where there is a bound.
     """
-    _check_samples(split, samples, shape, value_range)
-    _check_labels(split, labels, len(samples), num_classes)
 
+    shape: tuple[int, ...]
+    num_classes: int | None
+    value_range: tuple[float, float] | None
 
-def _check_samples(
-    split: str, samples: Tensor, shape: tuple[int, ...], value_range: tuple[float, float] | None
-) -> None:
-    if tuple(samples.shape[1:]) != tuple(shape) or samples.ndim == 0:
-        raise ValueError(
-            f"{split} samples have shape {tuple(samples.shape)}, expected (N, {', '.join(map(str, shape))}); "
-            "return that from load() or correct the data module's shape"
-        )
-    if len(samples) == 0:
-        raise ValueError(f"the {split} split has 0 samples; load() must return at least one")
-    if not samples.is_floating_point():
-        raise ValueError(f"{split} samples are {samples.dtype}; convert them in load(), images as x.float() / 255")
-    if bad := int((~samples.isfinite()).sum()):
-        raise ValueError(f"{split} samples hold {bad} NaN or infinite values; drop or repair them in load()")
-    low, high = samples.min().item(), samples.max().item()
-    if value_range is not None and not value_range[0] <= low <= high <= value_range[1]:
-        raise ValueError(f"{split} samples span [{low:g}, {high:g}], outside {value_range}; rescale them in load()")
+    def check(self, split: str, samples: Tensor, labels: Tensor | None) -> None:
+        """Check a whole split.
 
-
-def _check_labels(split: str, labels: Tensor | None, size: int, num_classes: int | None) -> None:
-    if labels is None or num_classes is None:
-        if (labels is None) != (num_classes is None):
+        Raises:
+            ValueError: no samples at all, labels without num_classes or the reverse, or what `check_samples` and
+                `check_labels` refuse.
+        """
+        self.check_samples(f"{split} samples", samples)
+        if len(samples) == 0:
+            raise ValueError(f"the {split} split has 0 samples; load() must return at least one")
+        if (labels is None) != (self.num_classes is None):
             raise ValueError(
-                f"num_classes is {num_classes} but load({split!r}) returned {'no' if labels is None else 'some'} "
+                f"num_classes is {self.num_classes} but load({split!r}) returned {'no' if labels is None else 'some'} "
                 "labels; use None for both or for neither"
             )
-        return
-    if labels.shape != (size,) or labels.dtype != torch.int64:
-        raise ValueError(f"{split} labels are {labels.dtype} {tuple(labels.shape)}, expected torch.int64 ({size},)")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        raise ValueError(f"{split} labels span [{low}, {high}], expected [0, {num_classes - 1}]; correct num_classes")
+        if labels is not None:
+            self.check_labels(f"{split} labels", labels, len(samples))
+
+    def check_samples(self, what: str, samples: Tensor) -> None:
+        """Raise ValueError unless samples are (N, *shape), and of uint8 in [0, 1] or finite and inside value_range."""
+        if samples.ndim == 0 or tuple(samples.shape[1:]) != tuple(self.shape):
+            raise ValueError(
+                f"{what} have shape {tuple(samples.shape)}, expected (N, {', '.join(map(str, self.shape))}); "
+                "return that from load() or correct the data module's shape"
+            )
+        if samples.dtype == torch.uint8:
+            if self.value_range != (0.0, 1.0):
+                raise ValueError(
+                    f"{what} are torch.uint8, which stands for x / 255 in (0, 1), but value_range is "
+                    f"{self.value_range}; set it to (0.0, 1.0), or return floating-point samples"
+                )
+            return
+        if not samples.is_floating_point():
+            raise ValueError(f"{what} are {samples.dtype}; return uint8 images, or floating-point samples")
+        if bad := int((~samples.isfinite()).sum()):
+            first = int((~samples.flatten(1).isfinite().all(1)).nonzero()[0])
+            raise ValueError(
+                f"{what} hold {bad} NaN or infinite values, the first in sample {first}; drop or repair them in load()"
+            )
+        if self.value_range is None or samples.numel() == 0:
+            return
+        low, high = samples.min().item(), samples.max().item()
+        if not self.value_range[0] <= low <= high <= self.value_range[1]:
+            raise ValueError(f"{what} span [{low:g}, {high:g}], outside {self.value_range}; rescale them in load()")
+
+    def check_labels(self, what: str, labels: Tensor, size: int) -> None:
+        """Raise ValueError unless labels are (size,) int64 in [0, num_classes)."""
+        if labels.shape != (size,) or labels.dtype != torch.int64:
+            raise ValueError(f"{what} are {labels.dtype} {tuple(labels.shape)}, expected torch.int64 ({size},)")
+        low, high = int(labels.min()), int(labels.max())
+        if self.num_classes is not None and (low < 0 or high >= self.num_classes):
+            raise ValueError(f"{what} span [{low}, {high}], expected [0, {self.num_classes - 1}]; correct num_classes")

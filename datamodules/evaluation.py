@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from datamodules.checks import require_positive
+from datamodules.source import Batch, Source, shard
 
 
 class EvaluationLoader:
@@ -16,8 +17,7 @@ class EvaluationLoader:
     at most one row, so the number of batches may differ by one: do not communicate once per batch.
 
     Args:
-        samples: (N, *shape).
-        labels: (N,) or None.
+        source: of N rows.
         batch_size: rows of one batch on this process; the last batch may be smaller.
         rank: of this process.
         world_size: number of processes.
@@ -26,8 +26,7 @@ class EvaluationLoader:
 
     def __init__(
         self,
-        samples: Tensor,
-        labels: Tensor | None,
+        source: Source,
         *,
         batch_size: int,
         rank: int = 0,
@@ -35,16 +34,12 @@ class EvaluationLoader:
         transform: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         require_positive(batch_size=batch_size, world_size=world_size)
-        self.samples = samples[rank::world_size]
-        self.labels = None if labels is None else labels[rank::world_size]
-        self.batch_size, self.transform = batch_size, transform
+        self.source, self.transform = source, transform
+        self.batches = shard(len(source), batch_size, rank, world_size)
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(self.samples), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            real = self.samples[rows]
-            labels = None if self.labels is None else self.labels[rows]
+    def __iter__(self) -> Iterator[Batch]:
+        for real, labels in self.source.read(self.batches):
             yield real if self.transform is None else self.transform(real), labels

@@ -92,7 +92,7 @@ def test_batches_are_encoded_and_identity_costs_nothing(counting):
     module = counting(batch_size=4, whitening=Standardize())
     module.setup("fit")
     stream = module.train_dataloader()
-    assert torch.allclose(module.decode(stream.batch(0)[0]), stream.samples[stream._rows(0)], atol=1e-5)
+    assert torch.allclose(module.decode(stream.batch(0)[0]), stream.source.samples[stream._rows(0)], atol=1e-5)
     plain = counting(batch_size=4)
     plain.setup("fit")
     assert isinstance(plain.whitening, Identity)
@@ -216,6 +216,6 @@ def test_validation_from_a_checkpoint_reads_no_training_data(tmp_path, monkeypat
 def test_data_first_met_in_validation_can_still_be_trained_on(tmp_path):
     module, probe = RingDataModule(batch_size=8, train_size=50, whitening=ZCAWhitening()), Probe()
     make_trainer(tmp_path).validate(probe, datamodule=module, verbose=False)  # loads and fits in inference mode
-    assert not module.train_dataloader().samples.is_inference()
+    assert not module.train_dataloader().source.samples.is_inference()
     make_trainer(tmp_path).fit(probe, datamodule=module)
     next(module.reals("train"))[0].requires_grad_().square().sum().backward()

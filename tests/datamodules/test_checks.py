@@ -7,16 +7,21 @@ import math
 import pytest
 import torch
 
-from datamodules.checks import check_split, require_positive
+from datamodules.checks import Promise, require_positive
 
-GOOD = {"samples": torch.rand(4, 1, 2, 2), "labels": torch.tensor([0, 1, 2, 0]), "shape": (1, 2, 2)}
-PROMISED = {"num_classes": 3, "value_range": (0.0, 1.0)}
+GOOD = {"samples": torch.rand(4, 1, 2, 2), "labels": torch.tensor([0, 1, 2, 0])}
+PROMISED = {"shape": (1, 2, 2), "num_classes": 3, "value_range": (0.0, 1.0)}
+
+
+def check(split, samples, labels, **promised):
+    Promise(**promised).check(split, samples, labels)
 
 
 def test_what_was_promised_passes():
-    check_split("train", **GOOD, **PROMISED)
-    check_split("train", **{**GOOD, "labels": None}, **{**PROMISED, "num_classes": None})
-    check_split("train", **{**GOOD, "samples": 5 - GOOD["samples"]}, **{**PROMISED, "value_range": None})
+    check("train", **GOOD, **PROMISED)
+    check("train", **{**GOOD, "labels": None}, **{**PROMISED, "num_classes": None})
+    check("train", **{**GOOD, "samples": torch.zeros(4, 1, 2, 2, dtype=torch.uint8)}, **PROMISED)
+    check("train", **{**GOOD, "samples": 5 - GOOD["samples"]}, **{**PROMISED, "value_range": None})
 
 
 @pytest.mark.parametrize(
@@ -25,7 +30,14 @@ def test_what_was_promised_passes():
         ({"samples": torch.rand(0, 1, 2, 2)}, "the val split has 0 samples"),
         ({"samples": torch.rand(4, 2, 2)}, r"shape \(4, 2, 2\), expected \(N, 1, 2, 2\); .* correct .* shape"),
         ({"samples": torch.full((4, 1, 2, 2), math.nan)}, "val samples hold 16 NaN or infinite"),
-        ({"samples": torch.zeros(4, 1, 2, 2, dtype=torch.uint8)}, r"torch.uint8; .* x.float\(\) / 255"),
+        (
+            {"samples": torch.zeros(4, 1, 2, 2, dtype=torch.int32)},
+            "torch.int32; return uint8 images, or floating-point",
+        ),
+        (
+            {"samples": torch.zeros(4, 1, 2, 2, dtype=torch.uint8), "value_range": None},
+            r"uint8, .* value_range is None",
+        ),
         ({"samples": 255 * torch.ones(4, 1, 2, 2)}, r"span \[255, 255\], outside \(0.0, 1.0\); rescale"),
         ({"labels": None}, "num_classes is 3 but load\\('val'\\) returned no labels"),
         ({"num_classes": None}, "num_classes is None but load\\('val'\\) returned some labels"),
@@ -36,7 +48,7 @@ def test_what_was_promised_passes():
 )
 def test_what_was_not_promised_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        check_split("val", **{**GOOD, **PROMISED, **change})
+        check("val", **{**GOOD, **PROMISED, **change})
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])

@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from datamodules.evaluation import EvaluationLoader
+from datamodules.source import InMemory
 
 
 @pytest.mark.parametrize("n", [0, 1, 12, 13])
 @pytest.mark.parametrize("world_size", [1, 2, 5])
 def test_shards_partition_the_rows_in_order(n, world_size):
     samples = torch.arange(n).double().unsqueeze(1)
+    source = InMemory(samples, samples[:, 0].long())
     for rank in range(world_size):
-        loader = EvaluationLoader(samples, samples[:, 0].long(), batch_size=4, rank=rank, world_size=world_size)
+        loader = EvaluationLoader(source, batch_size=4, rank=rank, world_size=world_size)
         batches = list(loader)
         assert len(batches) == len(loader)
         assert all(torch.equal(real[:, 0].long(), labels) for real, labels in batches)
@@ -21,7 +23,7 @@ def test_shards_partition_the_rows_in_order(n, world_size):
 
 
 def test_rows_are_transformed_batch_by_batch_and_again_on_every_pass():
-    loader = EvaluationLoader(torch.ones(5, 2), None, batch_size=2, transform=lambda x: x * len(x))
+    loader = EvaluationLoader(InMemory(torch.ones(5, 2)), batch_size=2, transform=lambda x: x * len(x))
     for _ in range(2):
         assert [real.unique().tolist() for real, _ in loader] == [[2], [2], [1]]
         assert all(labels is None for _, labels in loader)
@@ -29,4 +31,4 @@ def test_rows_are_transformed_batch_by_batch_and_again_on_every_pass():
 
 def test_batch_size_must_be_positive():
     with pytest.raises(ValueError, match="batch_size must be positive and finite, got 0"):
-        EvaluationLoader(torch.ones(5, 2), None, batch_size=0)
+        EvaluationLoader(InMemory(torch.ones(5, 2)), batch_size=0)

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
+from datamodules.source import InMemory
 from datamodules.stream import TrainingStream
 
 N = 23
@@ -14,7 +15,7 @@ N = 23
 
 def stream(n=N, **kwargs):
     kwargs = {"batch_size": 4, **kwargs}
-    return TrainingStream(torch.arange(n).double().unsqueeze(1), torch.arange(n), **kwargs)
+    return TrainingStream(InMemory(torch.arange(n).double().unsqueeze(1), torch.arange(n)), **kwargs)
 
 
 def rows(stream, iterations):
@@ -61,7 +62,7 @@ def test_batches_larger_than_the_data_straddle_several_passes():
 
 
 def test_labels_are_optional():
-    real, labels = next(iter(TrainingStream(torch.zeros(5, 2), None, batch_size=2)))
+    real, labels = next(iter(TrainingStream(InMemory(torch.zeros(5, 2)), batch_size=2)))
     assert real.shape == (2, 2)
     assert labels is None
 

@@ -1,0 +1,99 @@
+"""Random changes of training images, drawn with the batch: the same on any number of processes and after a resume.
+
+They change the data that a GAN is to learn. What only the discriminator sees of real and generated images alike
+(DiffAugment, adaptive augmentation) is `gan_modules.augmentation`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datamodules.checks import require_positive
+
+
+@dataclass(frozen=True)
+class DataAugmentation(ABC):
+    """A random change of images, a function of the images and of numbers drawn for them.
+
+    A subclass says in `numbers` how many uniform numbers in [0, 1) it takes for an image.
+    """
+
+    numbers: ClassVar[int]
+
+    @abstractmethod
+    def __call__(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Images (B, C, H, W) changed by `uniform`, (B, numbers)."""
+
+
+@dataclass(frozen=True)
+class HorizontalFlip(DataAugmentation):
+    """Left and right change places in a share of the images.
+
+    Attributes:
+        probability: in [0, 1].
+
+    Raises:
+        ValueError: a probability outside [0, 1].
+    """
+
+    numbers: ClassVar[int] = 1
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must lie in [0, 1], got {self.probability}")
+
+    def __call__(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Flip where the number is below the probability."""
+        return torch.where(uniform[:, :, None, None] < self.probability, x.flip(-1), x)
+
+
+@dataclass(frozen=True)
+class RandomCrop(DataAugmentation):
+    """Images moved by up to `padding` pixels each way; what comes in at the border mirrors the image.
+
+    Attributes:
+        padding: pixels, fewer than the image has on a side; all (2 padding + 1)^2 shifts are equally likely.
+
+    Raises:
+        ValueError: padding is not positive, or (when called) not less than a side.
+    """
+
+    numbers: ClassVar[int] = 2
+    padding: int = 4
+
+    def __post_init__(self) -> None:
+        require_positive(padding=self.padding)
+
+    def __call__(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Shift by the numbers, the first down and the second to the right."""
+        height, width = x.shape[-2:]
+        if self.padding >= min(height, width):
+            raise ValueError(f"a crop of padding {self.padding} needs sides above it, images are {height}x{width}")
+        padded = F.pad(x, (self.padding,) * 4, mode="reflect")
+        # a float32 below 1 times an odd number may round up to it
+        start = (uniform * (2 * self.padding + 1)).long().clamp(max=2 * self.padding)
+        rows = start[:, :1] + torch.arange(height, device=x.device)
+        columns = start[:, 1:] + torch.arange(width, device=x.device)
+        image = torch.arange(len(x), device=x.device)[:, None, None]
+        return padded[image, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1).contiguous()
+
+
+def numbers_of(augmentations: Sequence[DataAugmentation]) -> int:
+    """How many uniform numbers an image takes through all of them."""
+    return sum(augmentation.numbers for augmentation in augmentations)
+
+
+def augmented(x: Tensor, augmentations: Sequence[DataAugmentation], uniform: Tensor) -> Tensor:
+    """Images (B, C, H, W) through one augmentation after the other, with (B, numbers_of(augmentations)) numbers."""
+    uniform = uniform.to(x.device)
+    for augmentation in augmentations:
+        x, uniform = augmentation(x, uniform[:, : augmentation.numbers]), uniform[:, augmentation.numbers :]
+    return x
