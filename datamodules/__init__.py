@@ -6,6 +6,11 @@
 from datamodules.base import GANDataModule
 from datamodules.cifar10 import CIFAR10DataModule
 from datamodules.digits import DigitsDataModule
+from datamodules.gaussian import GaussianDataModule
+from datamodules.gaussian_mixture import GaussianMixtureDataModule
+from datamodules.grid import GridDataModule
+from datamodules.overlapping_mixture import OverlappingMixtureDataModule
+from datamodules.hairpin import HairpinDataModule
 from datamodules.point import PointDataModule
 from datamodules.ring import RingDataModule
 from datamodules.synthetic import SyntheticDataModule
@@ -14,6 +19,11 @@ __all__ = [
     "CIFAR10DataModule",
     "DigitsDataModule",
     "GANDataModule",
+    "GaussianDataModule",
+    "GaussianMixtureDataModule",
+    "GridDataModule",
+    "OverlappingMixtureDataModule",
+    "HairpinDataModule",
     "PointDataModule",
     "RingDataModule",
     "SyntheticDataModule",

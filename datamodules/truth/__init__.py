@@ -2,5 +2,7 @@
 
 from datamodules.truth.base import Floors, Truth
 from datamodules.truth.gaussian_mixture import GaussianMixture
+from datamodules.truth.hairpin import Hairpin
+from datamodules.truth.manifold import ManifoldTruth
 
-__all__ = ["Floors", "GaussianMixture", "Truth"]
+__all__ = ["Floors", "GaussianMixture", "Hairpin", "ManifoldTruth", "Truth"]
