@@ -15,7 +15,7 @@ from datamodules.augmentation import DataAugmentation, augmented, numbers_of
 from datamodules.checks import Promise, require_positive
 from datamodules.evaluation import EvaluationLoader
 from datamodules.seeding import keyed_generator
-from datamodules.source import Batch, FromWorkers, InMemory, Source, shard
+from datamodules.source import Batch, FromWorkers, InMemory, Source, in_data_space, shard
 from datamodules.stream import TrainingStream
 from datamodules.truth import Truth
 from datamodules.whitening import Identity, Whitening
@@ -223,7 +223,7 @@ class GANDataModule(LightningDataModule, ABC):
             len(source), numbers_of(self.augmentations), generator=keyed_generator("augmentation", "one pass")
         )
         for index, (real, _) in zip(rows, source.read(rows), strict=True):
-            yield augmented(real, self.augmentations, uniform[index])
+            yield in_data_space(augmented(real, self.augmentations, uniform[index]))
 
     def _source(self, split: Split) -> Source:
         """The split's rows, where this run wants them."""

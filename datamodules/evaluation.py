@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from datamodules.checks import require_positive
-from datamodules.source import Batch, Source, shard
+from datamodules.source import Batch, Source, in_data_space, shard
 
 
 class EvaluationLoader:
@@ -42,4 +42,5 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         for real, labels in self.source.read(self.batches):
+            real = in_data_space(real)
             yield real if self.transform is None else self.transform(real), labels

@@ -25,7 +25,7 @@ def in_data_space(samples: Tensor) -> Tensor:
 def shard(size: int, batch_size: int, rank: int, world_size: int) -> list[Tensor]:
     """Rows rank, rank + world_size, rank + 2 world_size, ... below `size`, in batches, the last of them smaller."""
     rows = torch.arange(size)[rank::world_size]
-    return list(rows.split(batch_size)) if len(rows) else []
+    return list(torch.split(rows, batch_size)) if len(rows) else []
 
 
 class Source(ABC):
@@ -37,7 +37,10 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, rows: Iterable[Tensor]) -> Iterator[Batch]:
-        """For each tensor of row numbers, (B,) int64 in [0, N), the batch of those rows in data space, in order."""
+        """For each tensor of row numbers, (B,) int64 in [0, N), the batch of those rows as stored, in order.
+
+        Images of uint8 stand for x / 255: `in_data_space` converts them.
+        """
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
@@ -64,7 +67,7 @@ class InMemory(Source):
         for index in rows:
             index = index.to(self.samples.device)
             labels = None if self.labels is None else self.labels.index_select(0, index)
-            yield in_data_space(self.samples.index_select(0, index)), labels
+            yield self.samples.index_select(0, index), labels
 
     def to(self, device: torch.device) -> Self:
         """The same rows on the device; the same tensors where they are there already."""
@@ -109,8 +112,8 @@ class FromWorkers(Source):
             pin_memory=torch.device(self.device).type == "cuda",
         )
         for samples, labels in loader:
-            real = in_data_space(samples.to(self.device, non_blocking=True))
-            yield real, None if labels is None else labels.to(self.device, non_blocking=True)
+            labels = None if labels is None else labels.to(self.device, non_blocking=True)
+            yield samples.to(self.device, non_blocking=True), labels
 
     def to(self, device: torch.device) -> Self:
         """The same rows, handed out on the device."""

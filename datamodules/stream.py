@@ -10,7 +10,7 @@ from torch import Tensor
 from datamodules.augmentation import DataAugmentation, augmented, numbers_of
 from datamodules.checks import require_positive
 from datamodules.seeding import keyed_generator
-from datamodules.source import Batch, Source
+from datamodules.source import Batch, Source, in_data_space
 
 
 class TrainingStream:
@@ -37,7 +37,7 @@ class TrainingStream:
         epoch_iterations: length of an epoch; about one pass over the data where None, ceil(N / R).
         rank: of this process.
         world_size: number of processes; must divide batch_size.
-        augmentations: applied to the rows of every batch, in data space.
+        augmentations: applied to the rows of every batch.
         transform: applied after them.
 
     Raises:
@@ -94,6 +94,7 @@ class TrainingStream:
         for iteration, (real, labels) in zip(iterations, read, strict=True):
             if self.augmentations:
                 real = augmented(real, self.augmentations, self._uniform(iteration))
+            real = in_data_space(real)
             yield real if self.transform is None else self.transform(real), labels
 
     def _uniform(self, iteration: int) -> Tensor:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from datamodules import GANDataModule
 
@@ -21,10 +22,36 @@ class Counting(GANDataModule):
         return torch.arange(self.sizes[split], dtype=torch.float32).unsqueeze(1), None
 
 
+class Numbers(Dataset):
+    """Item i is the number i."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, row):
+        return torch.tensor([float(row)])
+
+
+class FromWorkers(Counting):
+    """The same samples, read one by one in worker processes."""
+
+    def load(self, split):
+        return Numbers(self.sizes[split])
+
+
 @pytest.fixture
 def counting():
-    """The class above."""
+    """The first class above."""
     return Counting
+
+
+@pytest.fixture
+def counting_from_workers():
+    """The second."""
+    return FromWorkers
 
 
 @pytest.fixture

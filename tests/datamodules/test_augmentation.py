@@ -9,7 +9,7 @@ from datamodules.augmentation import HorizontalFlip, RandomCrop, augmented, numb
 from datamodules.source import InMemory
 from datamodules.stream import TrainingStream
 
-IMAGES = torch.arange(40 * 2 * 5 * 6, dtype=torch.float32).reshape(40, 2, 5, 6)
+IMAGES = torch.arange(40 * 2 * 5 * 6).remainder(251).reshape(40, 2, 5, 6).to(torch.uint8)
 BOTH = HorizontalFlip(), RandomCrop(2)
 
 

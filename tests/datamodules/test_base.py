@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from datamodules import DigitsDataModule, GANDataModule, RingDataModule
+from datamodules.augmentation import HorizontalFlip
 from datamodules.whitening import Identity, Standardize, ZCAWhitening
 
 
@@ -149,6 +150,41 @@ def test_bad_data_is_refused_at_setup(counting, monkeypatch, samples, message):
     monkeypatch.setattr(counting, "load", lambda self, split: (samples, None))
     with pytest.raises(ValueError, match=message):
         counting(batch_size=2).setup("fit")
+
+
+def test_a_data_set_of_its_own_is_read_by_workers_and_whitened(counting, counting_from_workers):
+    memory, workers = (cls(batch_size=4, whitening=Standardize()) for cls in (counting, counting_from_workers))
+    for module in (memory, workers):
+        module.setup("fit")
+    assert torch.equal(memory.whitening.std, workers.whitening.std)
+    for split in ("train", "val"):
+        assert torch.equal(*(torch.cat([real for real, _ in module.reals(split)]) for module in (memory, workers)))
+
+
+def test_an_empty_data_set_is_refused(counting_from_workers, monkeypatch):
+    monkeypatch.setattr(counting_from_workers, "sizes", {"train": 0, "val": 7})
+    with pytest.raises(ValueError, match="the train split has 0 samples"):
+        counting_from_workers(batch_size=2).setup("fit")
+    with pytest.raises(ValueError, match="num_workers must be at least 0, got -1"):
+        counting_from_workers(batch_size=2, num_workers=-1)
+
+
+def test_whitening_sees_the_images_that_training_sees(tmp_path):
+    class Left(GANDataModule):
+        """The left half is 0, the right 1; flipped in half of the images."""
+
+        shape, num_classes, value_range = (1, 2, 2), None, (0.0, 1.0)
+        augmentations = (HorizontalFlip(),)
+
+        def load(self, split):
+            return torch.tensor([[0, 255], [0, 255]], dtype=torch.uint8).expand(1_000, 1, 2, 2).contiguous(), None
+
+    module = Left(batch_size=10, whitening=Standardize())
+    module.setup("fit")
+    assert torch.allclose(module.whitening.mean, torch.tensor(0.5, dtype=torch.float64), atol=0.1)
+    assert torch.cat([module.train_dataloader().batch(t)[0] for t in range(50)]).mean().abs() < 0.2
+    evaluated = torch.cat([module.decode(real) for real, _ in module.reals("train")])
+    assert torch.allclose(evaluated.mean(0), torch.tensor([[0.0, 1.0], [0.0, 1.0]]), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "epoch_iterations"])

@@ -112,6 +112,17 @@ def test_resume_at_the_end_of_a_shortened_epoch(build, tmp_path):
     check(build, tmp_path, "on_train_epoch_end", 6, limit_train_batches=3, max_epochs=4)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_rows_from_workers_are_those_from_memory_and_resume_in_mid_epoch(
+    build, counting_from_workers, tmp_path, workers
+):
+    def from_workers():
+        return counting_from_workers(batch_size=4, epoch_iterations=EPOCH, num_workers=workers)
+
+    whole = check(from_workers, tmp_path, "on_train_batch_end", 7, max_steps=14)
+    assert whole == fit(build(), tmp_path, max_steps=14)
+
+
 def test_reloading_the_loader_does_not_start_the_order_again(build, tmp_path):
     plain = fit(build(), tmp_path, max_epochs=3)
     assert fit(build(), tmp_path, max_epochs=3, reload_dataloaders_every_n_epochs=1) == plain
