@@ -9,8 +9,8 @@ from datamodules.digits import DigitsDataModule
 from datamodules.gaussian import GaussianDataModule
 from datamodules.gaussian_mixture import GaussianMixtureDataModule
 from datamodules.grid import GridDataModule
-from datamodules.overlapping_mixture import OverlappingMixtureDataModule
 from datamodules.hairpin import HairpinDataModule
+from datamodules.overlapping_mixture import OverlappingMixtureDataModule
 from datamodules.point import PointDataModule
 from datamodules.ring import RingDataModule
 from datamodules.synthetic import SyntheticDataModule
@@ -22,8 +22,8 @@ __all__ = [
     "GaussianDataModule",
     "GaussianMixtureDataModule",
     "GridDataModule",
-    "OverlappingMixtureDataModule",
     "HairpinDataModule",
+    "OverlappingMixtureDataModule",
     "PointDataModule",
     "RingDataModule",
     "SyntheticDataModule",

@@ -21,8 +21,8 @@ _BLOCK = 2**22  # numbers in the largest temporary, 32 MiB
 class GaussianMixture(Truth):
     """sum_k w_k N(mean_k, C_k) in d dimensions.
 
-    Distances from modes are Mahalanobis distances |F_k^-1 (x - mean_k)|, that is, in std along each axis of C_k. Time is
-    O(N K d), with factors O(N K d^2), and memory beyond arguments and results is bounded whatever N.
+    Distances from modes are Mahalanobis distances |F_k^-1 (x - mean_k)|, in std along each axis of C_k. Time is
+    O(N K d), with factors O(N K d^2); memory beyond arguments and results is bounded, whatever N.
 
     Args:
         means: (K, d), distinct.
@@ -163,7 +163,7 @@ class GaussianMixture(Truth):
             for mode, factor in enumerate(self.std):
                 rows = (modes == mode).nonzero().squeeze(1)
                 noise[rows] = noise[rows] @ factor.T
-        for part, index in zip(noise.split(self._rows), modes.split(self._rows), strict=True):
+        for part, index in zip(torch.split(noise, self._rows), torch.split(modes, self._rows), strict=True):
             part.add_(self.means[index])
         return noise
 
@@ -175,7 +175,7 @@ class GaussianMixture(Truth):
     def _by_block(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """A function of the distances (n, K), applied to blocks of samples."""
         self._check(x)
-        return torch.cat([function(self._distances(rows.double())) for rows in x.split(self._rows)])
+        return torch.cat([function(self._distances(rows.double())) for rows in torch.split(x, self._rows)])
 
     def _distances(self, x: Tensor) -> Tensor:
         means = self.means.to(x.device)
@@ -188,7 +188,7 @@ class GaussianMixture(Truth):
         return distance
 
     def _log_joint(self, distance: Tensor) -> Tensor:
-        """log w_k N(x; mean_k, C_k) from distances (n, K)."""
+        """Log of w_k N(x; mean_k, C_k) from distances (n, K)."""
         constant = self.weights.log() - self._log_volume - 0.5 * self.dimension * math.log(2 * math.pi)
         return constant.to(distance.device) - 0.5 * distance.square()
 
