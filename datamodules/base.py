@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -102,28 +103,37 @@ class GANDataModule(LightningDataModule, ABC):
         """
 
     @property
+    def training_shape(self) -> tuple[int, ...]:
+        """Shape of one sample in training space, which a generator has to make: (rank,) after PCAWhitening(rank)."""
+        return self.whitening.output_shape(self.shape)
+
+    @property
     def truth(self) -> Truth | None:
         """Exact knowledge of the data's modes, where there is any."""
         return None
 
     def setup(self, stage: str) -> None:
-        """Load and check the splits that the stage needs; for "fit", begin a run and fit the whitening.
+        """Load and check the splits that the stage needs; for "fit", begin a run, fit the whitening and report on it.
 
         Raises:
-            ValueError: samples or labels are empty, not finite, or not of the promised shape, type or range.
+            ValueError: samples or labels are empty, not finite, or not of the promised shape, type or range; or the
+                whitening refuses them.
         """
+        self.whitening.check_shape(self.shape)
         for split in _STAGE_SPLITS.get(stage, ()):
             self._load(split)
         if stage == "fit":
             self._stream = self._position = None
             self._fit_whitening(sharded=True)
+            if (report := self.whitening.report()).dimension is not None:
+                rank_zero_info(f"{type(self.whitening).__name__}, fitted on the training split:\n{report}")
 
     def encode(self, x: Tensor) -> Tensor:
-        """Data space to training space, (N, *shape) to (N, *shape)."""
+        """Data space to training space, (N, *shape) to (N, *training_shape)."""
         return self._fit_whitening().forward(x)
 
     def decode(self, x: Tensor) -> Tensor:
-        """Training space to data space, (N, *shape) to (N, *shape): the inverse of `encode`, clamped to value_range."""
+        """Training space to data space, (N, *training_shape) to (N, *shape): `encode` undone, clamped to value_range."""
         x = self._fit_whitening().inverse(x)
         return x if self.value_range is None else x.clamp(*self.value_range)
 
@@ -212,7 +222,7 @@ class GANDataModule(LightningDataModule, ABC):
     def _fit_whitening(self, sharded: bool = False) -> Whitening:
         """The whitening, fitted; `sharded` where all processes come here together, each reading its share."""
         if not self.whitening.fitted:
-            self.whitening.fit(self._training_samples())
+            self.whitening.fit(self._training_samples(**self._process() if sharded else {}), sharded=sharded)
         return self.whitening
 
     def _training_samples(self, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:

@@ -7,12 +7,13 @@ import warnings
 
 import pytest
 import torch
+from data_recipes import whitened_on_ranks
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from datamodules import DigitsDataModule, GANDataModule, RingDataModule
 from datamodules.augmentation import HorizontalFlip
-from datamodules.whitening import Identity, Standardize, ZCAWhitening
+from datamodules.whitening import Identity, PCAWhitening, Standardize, ZCAWhitening
 
 
 class Probe(LightningModule):
@@ -80,6 +81,32 @@ def test_whitening_is_fitted_on_the_training_split_when_first_needed(counting):
         assert not module.whitening.fitted
         use(module)
         assert module.whitening.mean.item() == 11.0  # of 0..22; the validation split's is 3
+
+
+def test_processes_fit_one_whitening_each_reading_its_share(gloo):
+    (first, rows), (second, more) = gloo(whitened_on_ranks)
+    alone, seen = whitened_on_ranks(0, 1)
+    assert (rows, more, seen) == (501, 500, 1_001)
+    assert all(torch.equal(first[name], second[name]) for name in alone)
+    assert torch.allclose(first["basis"].T @ alone["basis"], torch.eye(2).double(), atol=1e-10)
+    assert torch.allclose(first["variance"], alone["variance"], rtol=1e-10)
+
+
+def test_what_training_space_looks_like_is_known_before_any_data(counting, monkeypatch):
+    assert DigitsDataModule(batch_size=4, whitening=PCAWhitening(rank=7)).training_shape == (7,)
+    assert DigitsDataModule(batch_size=4, whitening=ZCAWhitening()).training_shape == (1, 8, 8)
+    module = counting(batch_size=2, whitening=ZCAWhitening())
+    monkeypatch.setattr(counting, "shape", (3, 128, 128))
+    monkeypatch.setattr(counting, "load", lambda self, split: pytest.fail("data was read"))
+    with pytest.raises(ValueError, match=r"GiB.*FourierWhitening"):
+        module.setup("fit")
+
+
+def test_a_whitening_reports_when_it_is_fitted(caplog):
+    with caplog.at_level("INFO"):
+        DigitsDataModule(batch_size=4, whitening=ZCAWhitening(power=0.5)).setup("fit")
+    assert "ZCAWhitening, fitted on the training split" in caplog.text
+    assert "60 of 64" in caplog.text  # four directions are blank in every training digit
 
 
 def test_a_fitted_whitening_is_kept(counting):
