@@ -10,25 +10,28 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from datamodules.whitening.moments import Moments
+from datamodules.whitening.moments import Moments, squares
+from datamodules.whitening.report import WhiteningReport
+from datamodules.whitening.sharded import consume_sharded, joined, solved_once
 
 
 class Whitening(nn.Module, ABC):
     """An affine map fitted on training data, with its inverse.
 
-    `fit` reads the data once; `forward` maps samples (N, *shape) to the space a game is trained in, `inverse` maps
-    back. Both keep shape and dtype; they work in the input's dtype (float32 for 16-bit input), outside of autocast, on
-    the input's device. Statistics are float64 buffers that exist once fitted: a fresh module loads a fitted state, and
-    what it loads replaces its constructor arguments.
+    `fit` reads the data once; `forward` maps samples (N, *shape) to the space a game is trained in,
+    (N, *output_shape(shape)), `inverse` maps back. Both keep dtype; they work in the input's dtype (float32 for 16-bit
+    input), outside of autocast, on the input's device. Statistics are float64 buffers that exist once fitted: a fresh
+    module loads a fitted state, and what it loads replaces its constructor arguments. `report` is computed from them.
 
-    Directions without variance in the data carry no signal: they map to zero, and come back as the mean. On the span
-    of the data, `inverse(forward(x))` is x up to rounding in the input's dtype.
+    Directions without variance in the data carry no signal: they map to zero, and come back as the mean. So
+    `inverse(forward(x))` is the projection of x on the directions that are kept, up to rounding in the input's dtype.
 
-    A subclass names its buffers in `statistics` and implements `_solve`, `_operators`, `_forward` and `_inverse`.
+    A subclass names its buffers in `statistics`, its second moments in `products`, and implements `_solve`,
+    `_operators`, `_forward`, `_inverse` and `report`; one that changes shapes or refuses some, `output_shape` and
+    `check_shape`.
     """
 
     statistics: ClassVar[tuple[str, ...]] = ()
-    full_covariance: ClassVar[bool] = False
     mean: Tensor
 
     def __init__(self) -> None:
@@ -42,33 +45,79 @@ class Whitening(nn.Module, ABC):
         """Whether the statistics are there, fitted or loaded."""
         return all(getattr(self, name) is not None for name in self.statistics)
 
-    @torch.no_grad()
-    def fit(self, stream: Iterable[Tensor]) -> Self:
-        """Estimate the statistics in one pass over batches (N, *shape) of any sizes; a Tensor is one batch.
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of the samples it was fitted on; None where every shape is mapped."""
+        return tuple(self.mean.shape)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a sample in training space, given that in data space; known before fitting."""
+        return tuple(shape)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse, from the shape alone, samples that could not be fitted; `fit` calls it on the first batch.
 
         Raises:
-            ValueError: fewer than 2 samples, NaN or infinity, integer data, or batches of different sample shapes.
+            ValueError: a shape that the whitening does not map, or whose fit would not go into memory.
+        """
+
+    @torch.no_grad()
+    def fit(self, stream: Iterable[Tensor], *, sharded: bool = False) -> Self:
+        """Estimate the statistics in one pass over batches (N, *shape); a Tensor is one batch.
+
+        The statistics do not depend on how the stream is cut into batches, bit for bit.
+
+        Args:
+            stream: the data; with `sharded`, this process's share of it, which may be empty.
+            sharded: merge the shares of all processes of torch.distributed, which must all call: the statistics are
+                those of the whole up to rounding, and bit for bit the same on each. Without a process group there is
+                one share.
+
+        Raises:
+            ValueError: too few samples, NaN or infinity (with the index of the sample), integers, batches of different
+                sample shapes, or what `check_shape` refuses.
+            RuntimeError: it failed on another process.
         """
         # A fit may be asked for from inside a validation loop; inference tensors could never meet autograd later.
         with torch.inference_mode(False):
-            batches = [stream] if isinstance(stream, Tensor) else stream
-            for name, value in self._solve(Moments(self.full_covariance).consume(batches)).items():
+            moments = Moments(self.products, self.check_shape)
+            if sharded and joined():
+                consume_sharded(moments, stream)
+                self._check_count(moments)
+                found = solved_once(lambda: self._solve(moments))
+            else:
+                self._check_count(moments.consume(stream))
+                found = self._solve(moments)
+            for name, value in found.items():
                 setattr(self, name, value)
         self._casts.clear()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Data space to training space, (N, *shape) to (N, *shape).
+        """Data space to training space, (N, *shape) to (N, *output_shape(shape)).
 
         Raises:
             RuntimeError: not fitted.
             ValueError: another sample shape than in `fit`, or integers.
         """
-        return self._evaluate(self._forward, x)
+        return self._evaluate(self._forward, self._check(x, lambda shape: shape))
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Training space to data space, (N, *shape) to (N, *shape); raises as `forward` does."""
-        return self._evaluate(self._inverse, y)
+        """Training space to data space, (N, *output_shape(shape)) to (N, *shape); raises as `forward` does."""
+        return self._evaluate(self._inverse, self._check(y, self.output_shape))
+
+    @staticmethod
+    def products(x: Tensor) -> Tensor:
+        """Second moments that the statistics need, summed over rows (N, *shape): squares by default."""
+        return squares(x)
+
+    @abstractmethod
+    def report(self) -> WhiteningReport:
+        """What the fitted map keeps, drops and repairs, from the statistics alone.
+
+        Raises:
+            RuntimeError: not fitted.
+        """
 
     @abstractmethod
     def _solve(self, moments: Moments) -> dict[str, Tensor]:
@@ -84,8 +133,11 @@ class Whitening(nn.Module, ABC):
     @abstractmethod
     def _inverse(self, y: Tensor, *operators: Tensor) -> Tensor: ...
 
+    def _check_count(self, moments: Moments) -> None:
+        if moments.count < 2:
+            raise ValueError(f"a covariance needs at least 2 samples, the stream had {moments.count}; pass more data")
+
     def _evaluate(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
-        self._check(x)
         dtype = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             return function(x.to(dtype), *self._cast(dtype, x.device)).to(x.dtype)
@@ -97,19 +149,21 @@ class Whitening(nn.Module, ABC):
                 self._casts[dtype, device] = tuple(t.to(device=device, dtype=dtype) for t in self._operators())
         return self._casts[dtype, device]
 
-    def _check(self, x: Tensor) -> None:
-        name = type(self).__name__
-        if not self.fitted:
-            raise RuntimeError(f"{name} is not fitted; call fit(stream) or load the state of a fitted one")
+    def _check(self, x: Tensor, space: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Tensor:
+        self._check_fitted()
         if not x.is_floating_point():
-            raise ValueError(f"{name} maps floating-point samples, got {x.dtype}; convert with .float()")
-        self._check_shape(x)
-
-    def _check_shape(self, x: Tensor) -> None:
-        if x.shape[1:] != self.mean.shape:
+            raise ValueError(f"{type(self).__name__} maps floating-point samples, got {x.dtype}; convert with .float()")
+        if self.shape is not None and tuple(x.shape[1:]) != (expected := space(self.shape)):
             raise ValueError(
-                f"{type(self).__name__} was fitted on samples of shape {tuple(self.mean.shape)}, got a batch of shape "
-                f"{tuple(x.shape)}"
+                f"{type(self).__name__} was fitted on samples of shape {self.shape}; expected a batch of shape "
+                f"(N, *{expected}), got {tuple(x.shape)}"
+            )
+        return x
+
+    def _check_fitted(self) -> None:
+        if not self.fitted:
+            raise RuntimeError(
+                f"{type(self).__name__} is not fitted; call fit(stream) or load the state of a fitted one"
             )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -9,12 +9,17 @@ from typing_extensions import Self
 
 from datamodules.whitening.base import Whitening
 from datamodules.whitening.moments import Moments
+from datamodules.whitening.report import WhiteningReport
 
 
 class Identity(Whitening):
     """Leaves every sample as it is, at no cost: there is nothing to fit, and the very same tensor is returned."""
 
-    def fit(self, stream: Iterable[Tensor]) -> Self:
+    @property
+    def shape(self) -> None:
+        """Every shape is mapped."""
+
+    def fit(self, stream: Iterable[Tensor], *, sharded: bool = False) -> Self:
         """Return self; the stream is not read."""
         return self
 
@@ -25,6 +30,10 @@ class Identity(Whitening):
     def inverse(self, y: Tensor) -> Tensor:
         """Return y itself."""
         return y
+
+    def report(self) -> WhiteningReport:
+        """Nothing changes: log-determinant 0, whatever the data."""
+        return WhiteningReport(log_determinant=0.0)
 
     def _solve(self, moments: Moments) -> dict[str, Tensor]:
         return {}

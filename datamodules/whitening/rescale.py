@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from datamodules.whitening.base import Whitening
 from datamodules.whitening.moments import Moments
+from datamodules.whitening.report import WhiteningReport
 
 
 class Rescale(Whitening):
@@ -40,9 +41,17 @@ class Rescale(Whitening):
             self.low = torch.tensor(low, dtype=torch.float64)
             self.high = torch.tensor(high, dtype=torch.float64)
 
-    def fit(self, stream: Iterable[Tensor]) -> Self:
+    @property
+    def shape(self) -> None:
+        """Every shape is mapped."""
+
+    def fit(self, stream: Iterable[Tensor], *, sharded: bool = False) -> Self:
         """Return self; the stream is not read."""
         return self
+
+    def report(self) -> WhiteningReport:
+        """One scale for all coordinates: nothing depends on data; d log(high - low) is the log-determinant in d."""
+        return WhiteningReport()
 
     def _solve(self, moments: Moments) -> dict[str, Tensor]:
         return {"low": self.low, "high": self.high}
@@ -57,6 +66,3 @@ class Rescale(Whitening):
     def _inverse(self, y: Tensor, *operators: Tensor) -> Tensor:
         low, high = operators
         return (y - low) / (high - low)
-
-    def _check_shape(self, x: Tensor) -> None:
-        """Every shape is mapped."""

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from sklearn.covariance import OAS
 
 from datamodules.whitening import Standardize, ZCAWhitening
 
@@ -96,11 +97,72 @@ def test_rounding_of_float32_data_is_not_whitened():
     assert whitening(x).norm(dim=1).max() < 6
 
 
-def test_fewer_samples_than_dimensions():
-    x, _ = gaussian(torch.ones(8, dtype=torch.float64))
-    whitening = ZCAWhitening().fit([x[:4]])
-    assert whitening.gain.shape == (3,)
-    assert torch.allclose(whitening.inverse(whitening(x[:4])), x[:4])
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_a_rank_keeps_the_leading_directions(rank):
+    x, rotation = gaussian(SPECTRUM, mean=3.0)
+    whitening = ZCAWhitening(rank=rank).fit([x])
+    spectrum = eigenvalues(whitening(x))
+    assert torch.allclose(spectrum[:rank], torch.ones(rank, dtype=torch.float64), atol=1e-7)
+    assert spectrum[rank:].abs().sum() < 1e-12
+    leading = rotation[:, :rank]
+    projected = (x - x.mean(0)) @ leading @ leading.T + x.mean(0)
+    assert torch.allclose(whitening.inverse(whitening(x)), projected, rtol=0, atol=1e-9)
+    report = whitening.report()
+    assert report.rank == rank
+    assert report.dropped == pytest.approx((SPECTRUM[rank:].sum() / SPECTRUM.sum()).item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.25, 0.5, 1.0])
+def test_a_condition_number_k_becomes_k_to_the_one_minus_power(power):
+    x, _ = gaussian(SPECTRUM)
+    report = ZCAWhitening(power).fit([x]).report()
+    assert report.condition_before == pytest.approx(1e6, rel=1e-6)
+    assert report.condition_after == pytest.approx(1e6 ** (1 - power), rel=1e-6)
+    assert report.log_determinant == pytest.approx(-power / 2 * SPECTRUM.log().sum().item(), abs=1e-6)
+
+
+def test_log_determinant_changes_the_density():
+    x, _ = gaussian(SPECTRUM)
+    whitening = ZCAWhitening().fit([x])
+    data = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov())
+    white = torch.distributions.Normal(torch.tensor(0.0).double(), 1.0)
+    transported = white.log_prob(whitening(x)).sum(1) + whitening.report().log_determinant
+    assert torch.allclose(transported, data.log_prob(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [7, 60])
+@pytest.mark.parametrize("a", [0.0, 0.3, "oas"])
+def test_shrinkage_is_that_of_the_covariance(n, a):
+    x, _ = gaussian(SPECTRUM, n=60)
+    x = x[:n] if a else x
+    whitening = ZCAWhitening(shrinkage=a).fit([x])
+    sample = x.T.cov()
+    share = OAS().fit(x.numpy()).shrinkage_ if a == "oas" else a
+    estimate = (1 - share) * sample + share * sample.trace() / 8 * torch.eye(8).double()
+    found = whitening.basis @ whitening.variance.diag() @ whitening.basis.T
+    assert torch.allclose(found, estimate, rtol=0, atol=1e-12)
+
+
+def test_oas_of_a_multiple_of_the_identity_shrinks_all_the_way():
+    x = torch.cat([torch.eye(3), -torch.eye(3)]).double()
+    whitening = ZCAWhitening(shrinkage="oas").fit([x])
+    assert OAS().fit(x.numpy()).shrinkage_ == 1
+    assert torch.allclose(whitening(x).T.cov(), torch.eye(3).double())
+
+
+def test_held_out_gaussian_data_are_white_within_the_sampling_error_of_both_samples():
+    d, n_fit, n_test = 30, 3_000, 1_000
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(d, d, generator=generator, dtype=torch.float64)
+    draw = lambda n: torch.randn(n, d, generator=generator, dtype=torch.float64) @ mixing  # noqa: E731
+    spectrum = eigenvalues(ZCAWhitening().fit([draw(n_fit)])(draw(n_test)))
+    # edges of the F-matrix's spectrum (Wachter, 1980), y1 = d / n_test, y2 = d / n_fit
+    y1, y2 = d / n_test, d / n_fit
+    h = (y1 + y2 - y1 * y2) ** 0.5
+    low, high = ((1 - h) / (1 - y2)) ** 2, ((1 + h) / (1 - y2)) ** 2
+    slack = 4 * d ** (-2 / 3) * h  # the scale of an edge's fluctuations, a few times over
+    assert low - slack < spectrum[-1] < low + slack
+    assert high - slack < spectrum[0] < high + slack
 
 
 def test_identical_samples_are_all_mean():
@@ -120,3 +182,14 @@ def test_power_must_lie_in_the_unit_interval(power):
 def test_epsilon_must_be_a_variance(epsilon):
     with pytest.raises(ValueError, match=f"epsilon must be a finite variance >= 0, got {epsilon}"):
         ZCAWhitening(epsilon=epsilon)
+
+
+@pytest.mark.parametrize("rank", [0, -1])
+def test_rank_must_be_positive(rank):
+    with pytest.raises(ValueError, match=f"rank must be positive.* got {rank}"):
+        ZCAWhitening(rank=rank)
+
+
+def test_a_rank_above_the_dimension_is_refused():
+    with pytest.raises(ValueError, match=r"rank must be at most 6, .* \(1, 2, 3\), got 7"):
+        ZCAWhitening(rank=7).check_shape((1, 2, 3))
