@@ -69,7 +69,7 @@ class GANDataModule(LightningDataModule, ABC):
         num_workers: int = 2,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["whitening", "truth"], logger=False)
+        self.save_hyperparameters(ignore=["whitening", "truth", "arrays"], logger=False)
         # Under the LightningCLI arguments are recorded as class paths, which a checkpoint can hold without pickling.
         if "_instantiator" in self.hparams:
             self.save_hyperparameters(logger=False)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
-from fake_cifar10 import fake_cifar10
+from fake_torchvision import fake_torchvision
 from torch import nn
 
 import gan_modules.networks
@@ -24,7 +24,7 @@ each_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
 @each_recipe
 def test_a_recipe_trains_and_validates(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fake_cifar10(monkeypatch)
+    fake_torchvision(monkeypatch)
     recipe = yaml.safe_load(path.read_text())
     recipe["trainer"]["callbacks"][0]["init_args"]["n_samples"] = 60
     main(["fit", "--config", yaml.safe_dump(recipe), *SMALL, "--data.batch_size=4", "--data.epoch_iterations=2",

@@ -8,10 +8,11 @@ import math
 import pytest
 import torch
 from data_recipes import DATAMODULES, make
-from fake_cifar10 import fake_cifar10
+from fake_torchvision import fake_torchvision
 from whitening_recipes import EXPORTED
 
 import datamodules
+from datamodules.source import in_data_space
 from datamodules.whitening import Standardize, ZCAWhitening
 from datamodules.whitening.dense import DenseWhitening
 
@@ -23,7 +24,7 @@ each_whitening = pytest.mark.parametrize("whitening", EXPORTED.values(), ids=EXP
 
 @pytest.fixture(autouse=True)
 def _nothing_is_downloaded(monkeypatch):
-    fake_cifar10(monkeypatch, train=5_000 + 300)
+    fake_torchvision(monkeypatch)
 
 
 def build(cls, trainer=None, **kwargs):
@@ -44,6 +45,11 @@ def suited(whitening, cls):
     if math.prod(shape) > 1_000:
         pytest.skip(f"eigenvectors of {math.prod(shape)} dimensions take seconds; the smaller data sets show the same")
     return whitening(shrinkage=0.01)
+
+
+def samples_of(module, split):
+    """Samples in data space, of uint8 or of floats."""
+    return in_data_space(module.load(split)[0])
 
 
 def forbid(*args, **kwargs):
@@ -81,8 +87,8 @@ def test_batches_have_the_promised_shape_and_labels(cls, process):
 @each_module
 def test_splits_are_distinct_and_stable(cls):
     first, second = build(cls, seed=1), build(cls, seed=2)
-    train, val = first.load("train")[0], first.load("val")[0]
-    assert torch.equal(train, second.load("train")[0])
+    train, val = samples_of(first, "train"), samples_of(first, "val")
+    assert torch.equal(train, samples_of(second, "train"))
     if cls is datamodules.PointDataModule:
         pytest.skip("all its samples are one point")
     assert not (train.flatten(1)[:500, None] == val.flatten(1)).all(-1).any()
@@ -93,7 +99,7 @@ def test_splits_are_distinct_and_stable(cls):
 def test_decode_inverts_encode(cls, whitening):
     module = build(cls, whitening=suited(whitening, cls))
     module.setup("fit")
-    x = module.load("train")[0][:200]
+    x = samples_of(module, "train")[:200]
     assert torch.allclose(module.decode(module.encode(x)), x, rtol=0, atol=3e-6)
 
 
@@ -146,7 +152,7 @@ def test_reals_cover_the_split_once_without_padding(cls, world_size, process):
         batches = list(module.reals("val"))  # before any setup
         assert all(len(real) <= 13 and (labels is None or len(labels) == len(real)) for real, labels in batches)
         shards.append(torch.cat([real for real, _ in batches]))
-    samples, _ = build(cls).load("val")
+    samples = samples_of(build(cls), "val")
     together = torch.empty_like(samples)
     for rank, shard in enumerate(shards):
         together[rank::world_size] = shard
@@ -159,7 +165,7 @@ def test_reals_cover_the_split_once_without_padding(cls, world_size, process):
 def test_state_restores_a_fresh_module_without_data(cls, whitening, monkeypatch):
     trained = build(cls, whitening=suited(whitening, cls))
     trained.setup("fit")
-    x = trained.load("val")[0][:20]
+    x = samples_of(trained, "val")[:20]
     file = io.BytesIO()
     torch.save(trained.state_dict(), file)
     expected, decoded = trained.encode(x), trained.decode(trained.encode(x))
