@@ -87,13 +87,15 @@ class EigenvalueWhitening(DenseWhitening):
         rounding = moments.resolution(covariance.diagonal()).flatten() @ basis.square()
         variance = self._shrunk(variance.clamp(min=0), moments.count)
         threshold = variance_floor(variance, len(variance), rounding)
-        kept = (variance > threshold).nonzero().flatten().flip(0)[: self.rank]  # eigh's order is of rising variance
+        # eigh gives them in order of rising variance
+        kept = (variance > threshold).nonzero().flatten().flip(0)[: self.rank]
+        left_out = torch.ones_like(variance).index_fill(0, kept, 0)
         return {
             "mean": moments.mean,
             "basis": with_fixed_signs(basis[:, kept]),
             "variance": variance[kept],
             "gain": self._gain(variance[kept]),
-            "dropped": share(variance.sum() - variance[kept].sum(), variance.sum()),
+            "dropped": share(left_out @ variance, variance.sum()),
             "floor": share(threshold.max(), variance.max()),
         }
 
