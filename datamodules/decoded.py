@@ -34,6 +34,10 @@ class Pictures(Dataset[Tensor]):
     def __getitem__(self, row: int) -> Tensor:
         """Decode one image."""
 
+    @abstractmethod
+    def name(self, row: int) -> str:
+        """What messages call it."""
+
 
 class DecodedDataModule(ImageDataModule):
     """Images that are held in memory in uint8 where a split fits, decoded once in `setup`, else read by workers.
@@ -115,8 +119,12 @@ class DecodedDataModule(ImageDataModule):
                 out[position] = image
 
         self._for_each(decode, len(rows), "decoding images")
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"{_listed(sizes)}; say what all are resized and cropped to, size={self.shape[-1]}")
+        if other := sorted(position for position, sides in sizes.items() if sides != self.shape[1:]):
+            counts = Counter("x".join(map(str, sides)) for sides in sizes.values()).most_common(5)
+            raise ValueError(
+                f"images are not of one size, height x width {', '.join(f'{n} of {size}' for size, n in counts)}, as "
+                f"{images.name(rows[other[0]])}: crop and resize all of them by size (--data.size {self.shape[-1]})"
+            )
         if corrupt:
             examples = "; ".join(str(corrupt[position]) for position in sorted(corrupt)[:5])
             warnings.warn(f"skipped {len(corrupt)} of {len(rows)} images, corrupt: {examples}", stacklevel=2)
@@ -125,10 +133,11 @@ class DecodedDataModule(ImageDataModule):
 
     def _for_each(self, do: Callable[[int], None], number: int, what: str) -> None:
         """Call `do` on 0, ..., number - 1, in threads where that is safe, with a progress bar on the first process."""
+        from rich import get_console
         from rich.progress import track
 
         def shown(done: Iterable[None]) -> None:
-            quiet = self._process()["rank"] > 0
+            quiet = self._process()["rank"] > 0 or not get_console().is_terminal
             for _ in track(done, what, total=number, transient=True, disable=quiet):
                 pass
 
@@ -171,10 +180,3 @@ def fitted(image: Any, size: tuple[int, int] | None, channels: int) -> Tensor:
         image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.LANCZOS)
     pixels = torch.from_numpy(np.array(image))
     return (pixels[:, :, None] if channels == 1 else pixels).permute(2, 0, 1).contiguous()
-
-
-def _listed(sizes: dict[int, tuple[int, ...]]) -> str:
-    counts = Counter(sizes.values())
-    shown = ", ".join(f"{number} of {height}x{width}" for (height, width), number in counts.most_common(5))
-    more = f" and {len(counts) - 5} more sizes" if len(counts) > 5 else ""
-    return f"images are of {len(counts)} sizes (height x width): {shown}{more}"

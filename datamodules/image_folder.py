@@ -50,6 +50,7 @@ class ImageFolderDataModule(DecodedDataModule):
         super().__init__(size=size, val_size=val_size, **kwargs)
         require_size(test_size=test_size)
         self.root, self.labels, self.test_size = root, labels, test_size
+        self._listings: dict[Split, tuple[list[Path], list[str] | None]] = {}
 
     @cached_property
     def parts(self) -> Sequence[Split]:  # type: ignore[override]  # known by looking
@@ -100,26 +101,31 @@ class ImageFolderDataModule(DecodedDataModule):
         return (Path(self.root) / "train").is_dir()
 
     def _listed(self, part: Split) -> tuple[list[Path], list[str] | None]:
-        """Files of a part, and the class of each."""
+        """Files of a part, and the class of each; looked for once."""
+        if part not in self._listings:
+            self._listings[part] = self._look(part)
+        return self._listings[part]
+
+    def _look(self, part: Split) -> tuple[list[Path], list[str] | None]:
         folder = Path(self.root) / part if self._divided else Path(self.root)
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"there is no folder {folder.resolve()}: name one by root (--data.root) that holds images, or a "
                 "subfolder of images for each class, or subfolders train, val and test of either"
             )
-        flat = _images(folder.rglob("*"), folder) if not self.labels else _images(folder.iterdir(), folder)
+        if not self.labels:
+            return _images(folder), None
+        flat = [path for path in folder.iterdir() if _is_image(path)]
         classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        if flat and classes and self.labels:
+        if flat and classes:
             raise ValueError(
                 f"{folder.resolve()} holds {len(flat)} images beside subfolders, such as {classes[0].name}: "
                 "move them into classes, or pass labels=False (--data.labels false) to train on all without labels"
             )
-        if flat or not classes or not self.labels:
-            return _found(flat, folder), None
-        files = {path.name: _found(_images(path.rglob("*"), folder), path) for path in classes}
-        return [file for found in files.values() for file in found], [
-            name for name, found in files.items() for _ in found
-        ]
+        if not classes:
+            return _images(folder), None
+        found = [(path, folder.name) for folder in classes for path in _images(folder)]
+        return [path for path, _ in found], [name for _, name in found]
 
 
 class _Files(Pictures):
@@ -130,6 +136,10 @@ class _Files(Pictures):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def name(self, row: int) -> str:
+        """Its path."""
+        return str(self.files[row])
 
     def __getitem__(self, row: int) -> Tensor:
         from PIL import Image, ImageOps
@@ -147,24 +157,19 @@ class _Files(Pictures):
             raise ValueError(f"{path}: {error}") from error
 
 
-def _images(paths: Any, folder: Path) -> list[Path]:
-    """Those of the paths that are image files, and not hidden, in order."""
+def _images(folder: Path) -> list[Path]:
+    """The image files at any depth, in order; no hidden ones, and none of hidden folders."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in IMG_EXTENSIONS
-        and not any(name.startswith(".") for name in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    paths = sorted(path for path in folder.rglob("*") if _is_image(path))
+    shown = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not shown:
+        endings = ", ".join(IMG_EXTENSIONS)
+        raise FileNotFoundError(f"there are no images in {folder.resolve()}, no files that end in {endings}")
+    return shown
 
 
-def _found(files: list[Path], folder: Path) -> list[Path]:
-    from torchvision.datasets.folder import IMG_EXTENSIONS
+def _is_image(path: Path) -> bool:
+    from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
-    if not files:
-        raise FileNotFoundError(
-            f"there are no images in {folder.resolve()}, no files named *{', *'.join(IMG_EXTENSIONS)}"
-        )
-    return files
+    return has_file_allowed_extension(path.name, IMG_EXTENSIONS) and not path.name.startswith(".") and path.is_file()

@@ -120,11 +120,15 @@ class TorchvisionDataModule(DecodedDataModule):
 class _Items(Pictures):
     """The images of a data set's items."""
 
-    def __init__(self, data: Any, size: tuple[int, int] | None, channels: int, name: str) -> None:
-        self.data, self.size, self.channels, self.name = data, size, channels, name
+    def __init__(self, data: Any, size: tuple[int, int] | None, channels: int, dataset: str) -> None:
+        self.data, self.size, self.channels, self.dataset = data, size, channels, dataset
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def name(self, row: int) -> str:
+        """Data set and row."""
+        return f"{self.dataset}: item {row}"
 
     def __getitem__(self, row: int) -> Tensor:
         from PIL import Image
@@ -132,10 +136,10 @@ class _Items(Pictures):
         try:
             item = self.data[row]
         except (OSError, SyntaxError) as error:  # what PIL raises of broken files
-            raise CorruptImageError(f"{self.name}: item {row} can't be read ({error})") from error
+            raise CorruptImageError(f"{self.name(row)} can't be read ({error})") from error
         image = item[0] if isinstance(item, tuple) else item
         if not isinstance(image, Image.Image):
-            raise ValueError(f"{self.name}: item {row} is {type(image)}, not a PIL image; leave out its transform")
+            raise ValueError(f"{self.name(row)} is {type(image)}, not a PIL image; leave out its transform")
         return fitted(image, self.size, self.channels)
 
 

@@ -14,7 +14,10 @@ import torch
 import yaml
 
 #: modules whose classes a checkpoint may name without the user's word; nothing in them loads code by name
-REGISTERED = ("gan_modules", "datamodules", "callbacks", "lightning.pytorch", "torch.nn", "torch.optim")
+REGISTERED = (
+    *("gan_modules", "datamodules", "callbacks", "lightning.pytorch", "torch.nn", "torch.optim"),
+    "torchvision.datasets",
+)
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
