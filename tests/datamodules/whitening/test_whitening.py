@@ -8,6 +8,7 @@ import re
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 from whitening_recipes import EXPORTED, WHITENINGS, failure_on_ranks, fitted_on_ranks, images
 
@@ -154,6 +155,28 @@ def test_rounding_is_not_taken_for_variance(build, value, dtype):
     other = x.clone()
     other[:, 0] *= 1 + torch.finfo(dtype).eps
     assert torch.allclose(whitening(other), whitening(x), rtol=0, atol=1e-4)
+
+
+@each_fitted
+def test_identical_samples_are_all_mean(build):
+    x = torch.full((30, 2, 3, 3), 0.3)
+    whitening = build().fit(x)
+    assert whitening(x).abs().max() == 0
+    assert torch.equal(whitening.inverse(whitening(torch.rand(30, 2, 3, 3))), x)
+    assert (whitening.report().rank, whitening.report().log_determinant) == (0, 0)
+
+
+@each_dense
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-9)])
+def test_digits_become_white_to_the_precision_of_their_type(cls, dtype, tolerance):
+    x = torch.from_numpy(load_digits().images)[:, None].to(dtype) / 16  # condition number 4e5
+    whitening = cls().fit(x)
+    y = whitening(x).double().flatten(1)
+    spectrum = torch.linalg.eigvalsh(y.T.cov()).flip(0)
+    assert whitening.report().rank == 61  # three pixels are constant
+    assert (spectrum[:61] - 1).abs().max() < tolerance
+    assert spectrum[61:].abs().max() < tolerance
+    assert y.mean(0).abs().max() < tolerance
 
 
 @each_fitted
