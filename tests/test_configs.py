@@ -16,8 +16,8 @@ from gan_modules.cli import main
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PIECES = [path for path in CONFIGS if path.parent.name == "pieces"]
 TOYS = [path for path in CONFIGS if "PointDataModule" in path.read_text()]
-# recipes for CIFAR-10 want files and a GPU: test_cifar10_configs.py
-RECIPES = [p for p in CONFIGS if p not in [*PIECES, *TOYS] and p.parent.name != "cifar10"]
+# recipes for images of files want those and a GPU: test_image_configs.py
+RECIPES = [p for p in CONFIGS if p not in [*PIECES, *TOYS] and p.parent.name not in ("cifar10", "mnist", "folder")]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 pytestmark = pytest.mark.filterwarnings("ignore")
 

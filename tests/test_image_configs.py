@@ -1,23 +1,38 @@
-"""Every CIFAR-10 recipe runs with smaller networks and images, and has the papers' networks without that."""
+"""Every recipe for images of files runs with smaller networks and images; CIFAR-10's have the papers' networks."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from conftest import ROOT
+from data_recipes import image_files
 from fake_torchvision import fake_torchvision
 from torch import nn
 
 import gan_modules.networks
 from gan_modules.cli import main
 
-RECIPES = sorted((ROOT / "configs" / "cifar10").glob("*.yaml"))
-SMALL = [f"--model.{player}.{argument}" for player in ("generator", "discriminator")
-         for argument in ("shape=[3, 8, 8]", "width=8")]  # fmt: skip
-each_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
+RECIPES = [
+    path for folder in ("cifar10", "mnist", "folder") for path in sorted((ROOT / "configs" / folder).glob("*.yaml"))
+]
+each_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.name}")
+each_paper = pytest.mark.parametrize("path", [p for p in RECIPES if p.parent.name == "cifar10"], ids=lambda p: p.name)
+
+
+def small(recipe: dict[str, Any]) -> list[str]:
+    """The recipe on few images of 8x8."""
+    networks = {player: recipe["model"]["init_args"][player] for player in ("generator", "discriminator")}
+    recipe["trainer"]["callbacks"][0]["init_args"]["n_samples"] = 60
+    if "size" in recipe["data"]["init_args"]:
+        recipe["data"]["init_args"] |= {"size": 8, "root": str(image_files() / "folder")}
+    for network in networks.values():
+        network["init_args"] |= {"shape": [network["init_args"]["shape"][0], 8, 8], "width": 8}
+    return ["--config", yaml.safe_dump(recipe), "--data.batch_size=4", "--data.epoch_iterations=2",
+            "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -26,14 +41,11 @@ def test_a_recipe_trains_and_validates(path: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     fake_torchvision(monkeypatch)
     recipe = yaml.safe_load(path.read_text())
-    recipe["trainer"]["callbacks"][0]["init_args"]["n_samples"] = 60
-    main(["fit", "--config", yaml.safe_dump(recipe), *SMALL, "--data.batch_size=4", "--data.epoch_iterations=2",
-          "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
-          "--wandb=off"])  # fmt: skip
+    main(["fit", *small(recipe), "--wandb=off"])
     (root,) = (tmp_path / "runs").iterdir()
     checkpoint = torch.load(root / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
-    assert set(checkpoint["CIFAR10DataModule"]["whitening"]) == {"low", "high"}
+    assert set(checkpoint[recipe["data"]["class_path"].split(".")[-1]]["whitening"]) == {"low", "high"}
     assert list(root.glob("samples/*.png"))
     header, *rows = (root / "metrics/version_0/metrics.csv").read_text().splitlines()
     assert "fid" in header.split(",")
@@ -86,7 +98,7 @@ PAPERS = {
 }
 
 
-@each_recipe
+@each_paper
 def test_networks_have_the_parameters_of_the_papers(path: Path) -> None:
     for player, count in zip(("generator", "discriminator"), PAPERS[path.stem], strict=True):
         made = network(path, player)
