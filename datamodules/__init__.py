@@ -20,9 +20,12 @@ from datamodules.mnist import MNISTDataModule
 from datamodules.overlapping_mixture import OverlappingMixtureDataModule
 from datamodules.point import PointDataModule
 from datamodules.ring import RingDataModule
+from datamodules.sphere import SphereDataModule
 from datamodules.stacked_mnist import StackedMNISTDataModule
+from datamodules.swiss_roll import SwissRollDataModule
 from datamodules.synthetic import SyntheticDataModule
 from datamodules.torchvision import TorchvisionDataModule
+from datamodules.torus import TorusDataModule
 
 __all__ = [
     "ArrayDataModule",
@@ -43,6 +46,9 @@ __all__ = [
     "PointDataModule",
     "RingDataModule",
     "StackedMNISTDataModule",
+    "SphereDataModule",
+    "SwissRollDataModule",
     "SyntheticDataModule",
+    "TorusDataModule",
     "TorchvisionDataModule",
 ]

@@ -64,7 +64,9 @@ class FlatManifold(ManifoldTruth):
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         lengths, periodic = self.lengths.to(a.device), self.periodic.to(a.device)
         apart = (a - b).abs()
-        return torch.linalg.vector_norm(torch.where(periodic, torch.minimum(apart, lengths - apart), apart), dim=-1)
+        shorter = torch.where(periodic, torch.minimum(apart, lengths - apart), apart)
+        distance: Tensor = torch.linalg.vector_norm(shorter, dim=-1)
+        return distance
 
     def _walk(self, start: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         end = start + v

