@@ -21,7 +21,8 @@ class Whitening(nn.Module, ABC):
     `fit` reads the data once; `forward` maps samples (N, *shape) to the space a game is trained in,
     (N, *output_shape(shape)), `inverse` maps back. Both keep dtype; they work in the input's dtype (float32 for 16-bit
     input), outside of autocast, on the input's device. Statistics are float64 buffers that exist once fitted: a fresh
-    module loads a fitted state, and what it loads replaces its constructor arguments. `report` is computed from them.
+    module loads a fitted state, and what it loads replaces what its constructor arguments would have given, which then
+    are those of the next fit. `report` is computed from the statistics.
 
     Directions without variance in the data carry no signal: they map to zero, and come back as the mean. So
     `inverse(forward(x))` is the projection of x on the directions that are kept, up to rounding in the input's dtype.

@@ -24,7 +24,7 @@ class CholeskyWhitening(DenseWhitening):
     instead).
 
     A coordinate whose residual w^T x has no variance to speak of counts as determined by the earlier ones: it maps to
-    zero, and comes back by regression. That is where the residual variance is at most
+    zero, and comes back by regression (a constant one as its mean). That is where the residual variance is at most
     sum_i w_i^2 (d * eps64 * s_i + (eps rms_i)^2), with s_i the variance of coordinate i: what the factorisation can
     tell from zero, and what rounding of the data's dtype may feign.
 
