@@ -120,10 +120,12 @@ class DecodedDataModule(ImageDataModule):
 
         self._for_each(decode, len(rows), "decoding images")
         if other := sorted(position for position, sides in sizes.items() if sides != self.shape[1:]):
-            counts = Counter("x".join(map(str, sides)) for sides in sizes.values()).most_common(5)
+            common = Counter("x".join(map(str, sides)) for sides in sizes.values()).most_common(5)
+            counts = ", ".join(f"{number} of {size}" for size, number in common)
             raise ValueError(
-                f"images are not of one size, height x width {', '.join(f'{n} of {size}' for size, n in counts)}, as "
-                f"{images.name(rows[other[0]])}: crop and resize all of them by size (--data.size {self.shape[-1]})"
+                f"images must be of the first one's size, height x width {'x'.join(map(str, self.shape[1:]))}; there "
+                f"are {counts}, as {images.name(rows[other[0]])}: crop and resize all of them by size "
+                f"(--data.size {self.shape[-1]})"
             )
         if corrupt:
             examples = "; ".join(str(corrupt[position]) for position in sorted(corrupt)[:5])

@@ -22,7 +22,7 @@ class StackedMNISTDataModule(MNISTDataModule):
     training images; validation and test triples of the 10,000 test images, so that none of their digits was seen. The
     digits of a triple are independent and drawn with replacement, classes therefore as frequent as in MNIST.
 
-    The triples are written out in uint8, 2,352 bytes each: 301 MB at 128,000, gathered in about a second.
+    The triples are written out in uint8, 2,352 bytes each: 301 MB at 128,000, gathered in half a second.
 
     Args:
         train_size: number of training triples.

@@ -145,14 +145,16 @@ def test_without_a_size_images_keep_theirs_and_mixed_ones_are_listed(flat, memor
     assert sum(len(real) for real, _ in data.reals("train")) == 16
     for value in range(2):
         paint(flat / f"wide{value}.png", size=(6, 9))
-    with pytest.raises(ValueError, match=r"20 of 6x6, 1 of 6x9, as .*wide\d\.png: .*--data.size 6"):
+    with pytest.raises(
+        ValueError, match=r"width 6x6; there are 20 of 6x6, 1 of 6x9, as .*wide\d\.png: .*--data.size 6"
+    ):
         module(flat, size=None, memory_limit=memory_limit, val_size=1).load("train")
     for path in flat.glob("0*.png"):
         path.unlink()
     (flat / "train").mkdir()
     paint(flat / "train" / "a.png")
     paint(flat / "val" / "b.png", size=(3, 6))
-    with pytest.raises(ValueError, match=r"height x width 1 of 3x6, as .*val/b\.png"):
+    with pytest.raises(ValueError, match=r"width 6x6; there are 1 of 3x6, as .*val/b\.png"):
         module(flat, size=None, memory_limit=memory_limit).load("val")
 
 
