@@ -114,3 +114,11 @@ def test_only_images_are_taken(shape):
 def test_as_many_images_as_channels_are_too_few():
     with pytest.raises(ValueError, match="3 images of 3 channels: only n - 1 = 2"):
         FourierWhitening().fit([torch.rand(3, 3, 4, 4)])
+
+
+def test_rounding_of_float32_data_is_not_whitened():
+    x = stationary(100, (2, 8, 8))
+    flat = x - x.mean((-2, -1), keepdim=True)
+    whitening = FourierWhitening().fit([(flat + 1000).float()])  # rounded, so not quite flat any more
+    assert whitening.report().rank == 2 * 63
+    assert whitening.report().dropped < 1e-8
