@@ -133,7 +133,7 @@ class GANDataModule(LightningDataModule, ABC):
         return self._fit_whitening().forward(x)
 
     def decode(self, x: Tensor) -> Tensor:
-        """Training space to data space, (N, *training_shape) to (N, *shape): `encode` undone, clamped to value_range."""
+        """Training space to data space, (N, *training_shape) to (N, *shape): undoes `encode`, clamps to value_range."""
         x = self._fit_whitening().inverse(x)
         return x if self.value_range is None else x.clamp(*self.value_range)
 
