@@ -132,7 +132,8 @@ def _spiral_curvature(t: Tensor) -> Tensor:
 def _spiral_feet(x: Tensor) -> tuple[Tensor, Tensor]:
     """Angles at which x, (N, 2), stands normal on the spiral, and both its ends: (N, F), and which are the former.
 
-    Half the derivative of the squared distance by t is t - x.v(t), with v the spiral's velocity. Its sign changes on a grid bracket the roots, of which there are two a turn; bisection finds them.
+    Half the derivative of the squared distance by t is t - x.v(t), with v the spiral's velocity. Its sign changes on a
+    grid bracket the roots, of which there are two a turn; bisection finds them.
     """
     grid = torch.linspace(FIRST, LAST, _GRID, dtype=x.dtype, device=x.device)
     positive = grid - x @ _velocity(grid).T > 0
