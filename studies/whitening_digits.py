@@ -118,6 +118,7 @@ def eigendirections() -> tuple[Array, Array]:
     return fitted.basis[:, order].numpy(), fitted.variance[order].numpy()
 
 
+@cache
 def classifier_signal() -> Array:
     """Share of each eigendirection in the variance of the classifier's features, to first order: (d,), sum 1."""
     axes, variances = eigendirections()
@@ -126,15 +127,6 @@ def classifier_signal() -> Array:
     along = jacobian.flatten(2).double().numpy() @ axes  # (N, features, d)
     signal = (along**2).sum(1).mean(0) * variances
     return np.asarray(signal / signal.sum())
-
-
-def distance_without(kept: int) -> float:
-    """Frechet distance of the classifier's features of held-out digits when only the first eigendirections are kept."""
-    axes = torch.from_numpy(eigendirections()[0][:, :kept]).float()
-    train, held_out = digits()
-    mean = train.mean(0).flatten()
-    projected = (held_out.flatten(1) - mean) @ axes @ axes.T + mean
-    return Judge().distances(projected.view(-1, *SHAPE).clamp(0, 1))["classifier"]
 
 
 class Judge:

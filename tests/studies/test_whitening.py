@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -109,14 +110,22 @@ def as_measured(space, features):
     return {"power 1": 3.0, "power .5": 1.5 if features == "classifier" else 0.9}.get(space, 1.0)
 
 
-def test_digits_hold_as_measured_and_runs_are_kept(status, stand_in):
+def test_digits_hold_as_measured(status, stand_in):
     asked = stand_in(as_measured)
     assert status(**DIGITS) == 0
     assert {run.lr for run in asked if run.seed == 100} == {0.000333, 0.001, 0.003, 0.009}  # beyond the edge
     assert {run.lr for run in asked if run.seed == 0} == {0.003}
     assert len(asked) == 3 * (4 + 1)
-    assert status(**DIGITS) == 0
-    assert len(asked) == 3 * (4 + 1)
+
+
+def test_runs_are_kept(stand_in, tmp_path):
+    asked = stand_in(as_measured)
+    wanted = [Training("R3GAN", space, 1e-3, 0, 10) for space in ("raw", "power 1")]
+    first, again = (list(whitening_digits.runs(wanted, tmp_path)) for _ in range(2))
+    assert first == again
+    assert asked == wanted
+    list(whitening_digits.runs([replace(wanted[0], evaluations=5)], tmp_path))
+    assert len(asked) == 3
 
 
 def test_a_full_whitening_that_does_no_harm(status, stand_in):
