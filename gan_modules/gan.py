@@ -313,7 +313,7 @@ class GANModule(GameModule):
         known = getattr(data, "num_classes", None)
         if classes is not None and known is not None and known > classes:
             raise ValueError(f"num_classes={classes}, and the data have {known} classes: make num_classes {known}.")
-        shape = getattr(data, "shape", None)
+        shape = getattr(data, "training_shape", getattr(data, "shape", None))
         if shape is not None:
             check_shape(tuple(shape), self._shape, self.generator)
 
