@@ -66,13 +66,9 @@ class GaussianMixture(Truth):
         HIGH_QUALITY_MASS from each component's own neighbourhood, and what of its tail falls into those of others:
         nothing unless modes overlap, else by a simulation of the tail alone, with a standard error below 1e-4.
         """
-        from scipy.special import chdtri  # slow to import, rarely needed
-
         n, generator = 8192, keyed_generator("high quality")
-        tail = (1 - HIGH_QUALITY_MASS) * (torch.arange(n, dtype=torch.float64) + 0.5) / n
-        radii = torch.from_numpy(chdtri(self.dimension, tail.numpy())).sqrt()
-        modes, noise = self._draw(n, generator)
-        x = self._place(torch.nn.functional.normalize(noise) * radii[:, None], modes)
+        modes = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        x = self._place(normal_tail(n, self.dimension, generator), modes)
         return HIGH_QUALITY_MASS + (1 - HIGH_QUALITY_MASS) * float((self.assign(x) >= 0).double().mean())
 
     def assign(self, x: Tensor) -> Tensor:
@@ -125,7 +121,12 @@ class GaussianMixture(Truth):
         if not begin < (lowest := begin + int(values[begin : end + 1].argmin())) < end:
             return math.nan
         bounds = float(grid[lowest - 1]), float(grid[lowest + 1])
-        found = minimize_scalar(lambda t: density(torch.tensor([t])).item(), bounds=bounds, method="bounded")
+        found = minimize_scalar(
+            lambda t: density(grid.new_tensor([t])).item(),
+            bounds=bounds,
+            method="bounded",
+            options={"xatol": 1e-10},  # between distant modes the valley is a kink
+        )
         return min(float(found.fun), float(values[lowest]))
 
     def _set_scale(self, std: Tensor) -> None:
@@ -198,3 +199,13 @@ def chi_quantile(dimension: int) -> float:
     from scipy.special import chdtri  # slow to import, rarely needed
 
     return math.sqrt(chdtri(dimension, 1 - HIGH_QUALITY_MASS))
+
+
+def normal_tail(n: int, dimension: int, generator: torch.Generator) -> Tensor:
+    """Standard normal vectors farther than `chi_quantile` from 0, (n, d), of lengths spread evenly over that tail."""
+    from scipy.special import chdtri  # slow to import, rarely needed
+
+    mass = (1 - HIGH_QUALITY_MASS) * (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    lengths = torch.from_numpy(chdtri(dimension, mass.numpy())).sqrt()
+    noise = torch.randn(n, dimension, dtype=torch.float64, generator=generator)
+    return torch.nn.functional.normalize(noise) * lengths[:, None]

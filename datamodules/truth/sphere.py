@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from datamodules.checks import require_positive
 from datamodules.truth.manifold import Feet, ManifoldTruth
@@ -79,13 +79,8 @@ class Sphere(ManifoldTruth):
         return Feet(torch.stack([near, -near], 1), standing, jacobian.expand(-1, 2))
 
     def tangents(self, coordinates: Tensor) -> Tensor:
-        # The reflection that takes the first axis to a point or its antipode takes the others to its tangent space.
-        mirror = coordinates.clone()
-        mirror[:, 0] += torch.where(coordinates[:, 0] < 0, -1.0, 1.0)
-        scale = 2 / mirror.square().sum(1)
-        eye = torch.eye(self.dimension, dtype=mirror.dtype, device=mirror.device)
-        reflection = eye - scale[:, None, None] * mirror[:, :, None] * mirror[:, None, :]
-        return reflection[:, 1:]
+        axes = torch.eye(self.dimension, dtype=coordinates.dtype, device=coordinates.device)[1:]
+        return _reflected(coordinates[:, None], axes)
 
     def normals(self, coordinates: Tensor) -> Tensor:
         return coordinates[:, None]
@@ -99,9 +94,21 @@ class Sphere(ManifoldTruth):
 
     def _walk(self, start: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         turned = v.norm(dim=1, keepdim=True) / self.reach
-        heading = torch.einsum("nm,nmd->nd", normalize(v, dim=1), self.tangents(start))
+        # sum of v_i tangent_i, without the tangents' (N, m, d) numbers
+        heading = _reflected(start, pad(normalize(v, dim=1), (1, 0)))
         return turned.cos() * start + turned.sin() * heading, (turned <= math.pi).squeeze(1)
 
     def _log_spread(self, distance: Tensor) -> Tensor:
         shrink = torch.sinc(distance / (math.pi * self.reach))  # sin(angle) / angle
         return (self.intrinsic_dimension - 1) * shrink.clamp(min=1e-300).log()
+
+
+def _reflected(points: Tensor, vectors: Tensor) -> Tensor:
+    """Vectors (..., d) reflected as the first axis is to unit vectors (..., d) or their antipodes.
+
+    It takes the other axes to the points' tangent spaces.
+    """
+    mirror = points.clone()
+    mirror[..., 0] += torch.where(points[..., 0] < 0, -1.0, 1.0)
+    share = 2 * (vectors * mirror).sum(-1, keepdim=True) / mirror.square().sum(-1, keepdim=True)
+    return vectors - share * mirror

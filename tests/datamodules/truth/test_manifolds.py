@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from datamodules.seeding import keyed_generator
 from datamodules.sphere import scattered
-from datamodules.truth import Hairpin, Sphere, SwissRoll, Torus
+from datamodules.truth import Hairpin, Sphere, SwissRoll, Torus, manifold
 from datamodules.truth.gaussian_mixture import HIGH_QUALITY_MASS
 
 MANIFOLDS = {
@@ -61,6 +61,34 @@ def test_samples_are_their_modes_but_for_the_stated_share(thin):
     shares = torch.bincount(modes, minlength=thin.num_modes) / len(modes)
     assert torch.allclose(shares.double(), thin.weights, atol=0.02)
     assert thin.high_quality == pytest.approx(HIGH_QUALITY_MASS, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        Torus(4, [1.0, 1.0], 0.4, 0.02),
+        Sphere(scattered(12, 3), 1.0, 0.4, 0.02, torch.arange(1.0, 13.0)),
+        Sphere(scattered(2, 3), 1.0, 0.9, 0.02),
+        Hairpin(8, 4.0, 0.5, 0.0832, 0.05),
+    ],
+    ids=["torus", "sphere", "wide modes on a sphere", "hairpin whose modes touch"],
+)
+def test_the_mass_of_high_quality_counts_what_falls_among_others(truth):
+    quality = (truth.assign(truth.sample(150_000, keyed_generator("many"))[0]) >= 0).double().mean().item()
+    assert truth.high_quality == pytest.approx(quality, abs=4 * math.sqrt(quality * (1 - quality) / 150_000) + 2e-4)
+    assert truth.high_quality > HIGH_QUALITY_MASS + 1e-3
+
+
+def test_memory_is_bounded_and_blocks_change_nothing(truth, monkeypatch):
+    samples, _ = truth.sample(300, keyed_generator("samples"))
+    whole = truth.assign(samples), truth.log_density(samples)
+    monkeypatch.setattr(manifold, "_BLOCK", 1000)
+    sizes, distance = [], type(truth)._distance
+    monkeypatch.setattr(type(truth), "_distance", lambda self, a, b: sizes.append(len(a) * b.numel()) or
+                        distance(self, a, b))  # fmt: skip
+    assert torch.equal(truth.assign(samples), whole[0])
+    assert torch.allclose(truth.log_density(samples), whole[1], rtol=1e-12)
+    assert max(sizes) <= 1000 / 8
 
 
 def test_tangential_and_normal_noise_have_their_std(thin):

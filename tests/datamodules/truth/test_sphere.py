@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm, vonmises_fisher, wasserstein_distance
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from datamodules import SphereDataModule
 from datamodules.sphere import scattered
@@ -66,6 +67,23 @@ def test_scattered_directions_are_far_from_each_other():
         assert torch.allclose(directions.norm(dim=1), torch.ones(n, dtype=torch.float64))
         assert torch.pdist(directions).min() > least
         assert torch.equal(directions, scattered(n, dimension))
+
+
+def test_samples_in_many_dimensions_take_memory_in_proportion():
+    truth, n = Sphere(torch.eye(200)[:2], 1.0, 0.01, 0.01), 2_000
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            sizes.append(result.numel() if isinstance(result, torch.Tensor) else 0)
+            return result
+
+    with Sizes():
+        samples, modes = truth.sample(n, torch.Generator().manual_seed(0))
+    assert max(sizes) <= n * 200  # the tangent spaces' axes would be 199 times that
+    steps = truth.geodesic(samples, truth.means[modes]).square().mean()
+    assert steps == pytest.approx(199 * 0.01**2, rel=0.01)
 
 
 def test_the_centre_is_as_near_to_every_point():
