@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from datamodules.checks import require_positive
+from datamodules.source import moved
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class HorizontalFlip(DataAugmentation):
         """Flip where the number is below the probability."""
         # of every image and its mirror image, one: several times as fast as writing into a copy
         chosen = torch.arange(len(x)) + len(x) * (uniform[:, 0] < self.probability)
-        return torch.cat([x, x.flip(-1)]).index_select(0, chosen.to(x.device))
+        return torch.cat([x, x.flip(-1)]).index_select(0, moved(chosen, x.device))
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class RandomCrop(DataAugmentation):
             raise ValueError(f"a crop of padding {self.padding} needs sides above it, images are {height}x{width}")
         # a float32 below 1 times an odd number may round up to it
         start = (uniform * (2 * self.padding + 1)).long().clamp(max=2 * self.padding) - self.padding
-        rows = _mirrored(start[:, :1] + torch.arange(height), height).to(x.device)
-        columns = _mirrored(start[:, 1:] + torch.arange(width), width).to(x.device)
+        rows = moved(_mirrored(start[:, :1] + torch.arange(height), height), x.device)
+        columns = moved(_mirrored(start[:, 1:] + torch.arange(width), width), x.device)
         image = torch.arange(len(x), device=x.device)[:, None, None]
         return x[image, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1).contiguous()
 

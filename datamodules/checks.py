@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,18 @@ class Promise:
             )
         if labels is not None:
             self.check_labels(f"{split} labels", labels, len(samples))
+
+    def check_item(self, what: str, item: Any) -> None:
+        """Raise ValueError unless a Dataset's item is a Tensor, or where there are classes (Tensor, label)."""
+        pair = isinstance(item, (tuple, list)) and len(item) == 2
+        sample = item if self.num_classes is None else item[0] if pair else None
+        if not isinstance(sample, Tensor):
+            found = ", ".join(type(part).__name__ for part in item) if isinstance(item, (tuple, list)) else None
+            raise ValueError(
+                f"{what} is {type(item).__name__ if found is None else f'({found})'}, expected "
+                f"{'a Tensor' if self.num_classes is None else '(Tensor, label)'} where num_classes is "
+                f"{self.num_classes}; return that from __getitem__ or correct num_classes"
+            )
 
     def check_samples(self, what: str, samples: Tensor) -> None:
         """Raise ValueError unless samples are (N, *shape), and of uint8 in [0, 1] or finite and inside value_range."""

@@ -28,6 +28,15 @@ def shard(size: int, batch_size: int, rank: int, world_size: int) -> list[Tensor
     return list(torch.split(rows, batch_size)) if len(rows) else []
 
 
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on the device, without waiting for what CUDA is still computing.
+
+    CUDA has taken in a tensor of main memory, or keeps it, when the copy is queued. Other devices may read it later,
+    when it is gone (MPS does: PyTorch's issue 189690), so they are waited for.
+    """
+    return tensor.to(device, non_blocking=torch.device(device).type == "cuda")
+
+
 class Source(ABC):
     """N samples with their labels, or without, read by row number."""
 
@@ -65,7 +74,7 @@ class InMemory(Source):
     def read(self, rows: Iterable[Tensor]) -> Iterator[Batch]:
         """Yield the rows of each batch; they are copies."""
         for index in rows:
-            index = index.to(self.samples.device)
+            index = moved(index, self.samples.device)
             labels = None if self.labels is None else self.labels.index_select(0, index)
             yield self.samples.index_select(0, index), labels
 
@@ -112,8 +121,7 @@ class FromWorkers(Source):
             pin_memory=torch.device(self.device).type == "cuda",
         )
         for samples, labels in loader:
-            labels = None if labels is None else labels.to(self.device, non_blocking=True)
-            yield samples.to(self.device, non_blocking=True), labels
+            yield moved(samples, self.device), None if labels is None else moved(labels, self.device)
 
     def to(self, device: torch.device) -> Self:
         """The same rows, handed out on the device."""
@@ -134,6 +142,8 @@ class _Rows(Dataset[Batch]):
 
     def __getitems__(self, rows: list[int]) -> Batch:
         items, promise = [self.source.dataset[row] for row in rows], self.source.promise
+        for row, item in zip(rows, items, strict=True):
+            promise.check_item(f"row {row}", item)
         samples, labels = zip(*items, strict=True) if promise.num_classes is not None else (items, None)
         for row, sample in zip(rows, samples, strict=True):
             promise.check_samples(f"row {row}: samples", sample.unsqueeze(0))

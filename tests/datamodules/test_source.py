@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import Dataset
 
 from datamodules.checks import Promise
@@ -74,3 +75,40 @@ def test_a_bad_row_is_named(change, message):
 def test_a_bad_row_is_named_by_a_worker():
     with pytest.raises(ValueError, match="row 7: samples span"):
         list(FromWorkers(Rows(change={7: (torch.full(SHAPE, 2.0), 0)}), PROMISE, 1).read(ROWS[:1]))
+
+
+@pytest.mark.parametrize(
+    ("item", "num_classes", "message"),
+    [
+        ((IMAGES[0], 1), None, r"row 7 is \(Tensor, int\), expected a Tensor where num_classes is None"),
+        ((IMAGES[0],), None, r"row 7 is \(Tensor\), expected a Tensor"),
+        (IMAGES[0], 3, r"row 7 is Tensor, expected \(Tensor, label\) where num_classes is 3"),
+        (IMAGES[0].numpy(), None, "row 7 is ndarray, expected a Tensor"),
+        ((IMAGES[0].numpy(), 1), 3, r"row 7 is \(ndarray, int\), expected \(Tensor, label\)"),
+    ],
+)
+def test_an_item_of_another_kind_is_named(item, num_classes, message):
+    class Items(Dataset):
+        __len__, __getitem__ = (lambda self: N), (lambda self, row: item)
+
+    with pytest.raises(ValueError, match=message):
+        next(FromWorkers(Items(), Promise(SHAPE, num_classes, (0.0, 1.0))).read(ROWS))
+
+
+@pytest.mark.filterwarnings("ignore:.*no accelerator is found")
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_only_cuda_is_not_waited_for(device):
+    seen = []
+
+    class Copies(TorchFunctionMode):
+        """Records copies to the device instead of making them."""
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.to and str(args[1]) == device:
+                seen.append(kwargs["non_blocking"])
+                return args[0]
+            return function(*args, **kwargs or {})
+
+    with Copies():
+        next(FromWorkers(Rows(), PROMISE).to(torch.device(device)).read(ROWS))
+    assert seen == 2 * [device == "cuda"]  # samples and labels
