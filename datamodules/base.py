@@ -119,7 +119,8 @@ class GANDataModule(LightningDataModule, ABC):
             ValueError: samples or labels are empty, not finite, or not of the promised shape, type or range; or the
                 whitening refuses them.
         """
-        self.whitening.check_shape(self.shape)
+        if not self.whitening.fitted:
+            self.whitening.check_shape(self.shape)
         for split in _STAGE_SPLITS.get(stage, ()):
             self._load(split)
         if stage == "fit":

@@ -116,6 +116,14 @@ def test_a_fitted_whitening_is_kept(counting):
     assert module.whitening.mean.item() == 1.0
 
 
+def test_a_whitening_that_was_fitted_elsewhere_needs_no_memory_for_a_fit(counting):
+    whitening = ZCAWhitening().fit(torch.tensor([[0.0], [2.0]]))
+    whitening.memory_limit = 0
+    module = counting(batch_size=2, whitening=whitening)
+    module.setup("fit")
+    assert module.train_dataloader().batch(0)[0].shape == (2, 1)
+
+
 def test_batches_are_encoded_and_identity_costs_nothing(counting):
     module = counting(batch_size=4, whitening=Standardize())
     module.setup("fit")
