@@ -171,8 +171,9 @@ class Whitening(nn.Module, ABC):
         """Allocate the buffers that torch would otherwise skip: a None buffer is not loaded."""
         self._casts.clear()
         given = [name for name in self.statistics if prefix + name in state_dict]
-        for name in given:
-            setattr(self, name, torch.empty_like(state_dict[prefix + name]))
+        with torch.inference_mode(False):  # as in fit
+            for name in given:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name]))
         if given:
             missing_keys: list[str] = args[2]
             missing_keys.extend(prefix + n for n in self.statistics if n not in given and getattr(self, n) is None)

@@ -309,6 +309,16 @@ def test_a_fit_in_inference_mode_serves_autograd_later(build):
 
 
 @each
+def test_a_state_loaded_in_inference_mode_serves_autograd_later(build):
+    whitening = build()
+    with torch.inference_mode():
+        whitening.load_state_dict(build().fit([images()]).state_dict())
+    x = images().requires_grad_()
+    whitening.inverse(whitening(x).square()).sum().backward()
+    assert x.grad is not None
+
+
+@each
 def test_autocast_does_not_reach_it(build):
     x = images(dtype=torch.float32)
     whitening = build().fit([x])
