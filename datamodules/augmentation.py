@@ -77,7 +77,7 @@ class RandomCrop(DataAugmentation):
         require_positive(padding=self.padding)
 
     def __call__(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Shift by the numbers, the first down and the second to the right."""
+        """Move the window by the numbers, the first down and the second to the right."""
         height, width = x.shape[-2:]
         if self.padding >= min(height, width):
             raise ValueError(f"a crop of padding {self.padding} needs sides above it, images are {height}x{width}")
