@@ -164,3 +164,4 @@ def _draw_steps(ax: Any, rule: str, cases: Cases) -> None:
                     fmt="o", color=colour, ms=4, capsize=2)  # fmt: skip
     ax.set(title=f"Gaussians, {rule}", xscale="log", yscale="log", xlabel="condition number of the data",
            ylabel="iterations to a thousandth")  # fmt: skip
+    ax.legend(fontsize=7, loc="upper left", title="line predicted, dot played", title_fontsize=7)

@@ -81,7 +81,7 @@ class Recipe:
 
 RECIPES = {
     "R3GAN": Recipe("R3GAN", 1500),
-    "WGAN-GP": Recipe("WGAN-GP", 400, ("raw", "power .5", "power 1")),
+    "WGAN-GP": Recipe("WGAN-GP", 300, ("raw", "power .5", "power 1")),
 }
 
 

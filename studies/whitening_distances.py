@@ -209,7 +209,7 @@ def _draw_by_power(ax: Any, game: str, spaces: Sequence[str], found: OnDigits) -
 
 def _draw_shares(ax: Any, spaces: Sequence[str], colours: dict[str, str]) -> None:
     variances = eigendirections()[1]
-    ax.fill_between(range(len(variances)), np.cumsum(classifier_signal()), color="0.85", label="classifier's signal")
+    ax.plot(np.cumsum(classifier_signal()), color="black", lw=2, label="classifier's signal")
     for space in spaces:
         if space in POWERS and space != "raw":
             share = variances ** (1 - POWERS[space])
