@@ -31,9 +31,10 @@ class ArrayDataModule(ImageDataModule):
         path: of a .npz file, or a .npy file of images alone.
         arrays: NumPy arrays or tensors by name, instead of a file; no checkpoint holds them.
         keys: names of the images and labels of each split where they are others, such as
-            {"train": ["x_train", "y_train"], "test": ["x_test", "y_test"]}.
+            {"train": ["x_train", "y_train"], "test": ["x_test", "y_test"]}; of images alone, {"train": "x_train"}.
         layout: "CHW" or "HWC"; found out where None: channels, of which images have 1 to 4, come first or last.
-        num_classes: labels are 0 to num_classes - 1; one above the greatest training label where None.
+        num_classes: labels are 0 to num_classes - 1, and must be there; one above the greatest training label where
+            None, if there are any.
         val_size: validation images, a number or a share, drawn from the training images where there are none.
         test_size: likewise; where it is 0 and there are none, the validation images are the test images.
         **kwargs: those of ImageDataModule.
@@ -60,6 +61,8 @@ class ArrayDataModule(ImageDataModule):
         require_size(test_size=test_size)
         if (path is None) == (arrays is None):
             raise ValueError("pass either the path of a .npz or .npy file, or arrays by name")
+        if arrays is not None and not isinstance(arrays, Mapping):
+            raise ValueError(f'arrays must be given by name, {{"images": ...}}, got {type(arrays).__name__}')
         if keys is not None and not ("train" in keys and set(keys) <= set(_SPLITS)):
             raise ValueError(f"keys must name arrays of train, and of val and test where there are, got {dict(keys)}")
         if layout not in (None, "CHW", "HWC"):
@@ -81,9 +84,14 @@ class ArrayDataModule(ImageDataModule):
     def all_classes(self) -> int | None:
         """As given, or one above the greatest training label; None without labels."""
         labels = self._labels("train")
-        if labels is None or self._num_classes is not None:
-            return None if labels is None else self._num_classes
-        return int(labels.max()) + 1 if len(labels) else 1
+        if self._num_classes is None:
+            return None if labels is None else int(labels.max()) + 1 if len(labels) else 1
+        if labels is None:
+            raise ValueError(
+                f"num_classes is {self._num_classes}, but {self._where} with {self._present} has no labels of the "
+                'training images; name them by keys, {"train": [images, labels]}, or leave num_classes out'
+            )
+        return self._num_classes
 
     def read(self, part: Split) -> Images:
         """Return images (N, C, H, W), uint8 or float32, and labels (N,)."""
@@ -126,11 +134,13 @@ class ArrayDataModule(ImageDataModule):
         if self._keys is not None:
             if part not in self._keys:
                 return None
-            images, labels = [*self._keys[part], None][:2]
-            absent = [name for name in (images, labels) if name is not None and name not in self._present]
-            if images is None or absent:
+            given = self._keys[part]
+            names = [given] if isinstance(given, str) else list(given)
+            if len(names) not in (1, 2):
+                raise ValueError(f"keys of {part} must name its images and, where there are any, labels, got {names}")
+            if absent := [name for name in names if name not in self._present]:
                 raise ValueError(f"{self._where} holds {self._present}, not {absent}, the keys of {part}")
-            return images, labels
+            return names[0], names[1] if len(names) == 2 else None
         prefix = "" if part == "train" and "images" in self._present else f"{part}_"
         if f"{prefix}images" in self._present:
             return f"{prefix}images", f"{prefix}labels" if f"{prefix}labels" in self._present else None
@@ -154,6 +164,8 @@ class ArrayDataModule(ImageDataModule):
         return ["images"] if not hasattr(loaded, "files") else sorted(loaded.files)
 
     def _array(self, name: str) -> Tensor:
+        import numpy as np
+
         if self._given is not None:
             found = self._given[name]
         else:
@@ -162,9 +174,12 @@ class ArrayDataModule(ImageDataModule):
                 found = loaded[name] if hasattr(loaded, "files") else loaded
             except Exception as error:  # zip files and headers that are cut off fail in many ways
                 raise ValueError(f"{name} in {self.path} can't be read ({type(error).__name__}: {error})") from error
+        if isinstance(found, np.ndarray) and not (found.dtype.isnative and min(found.strides, default=0) >= 0):
+            # torch takes neither the other order of bytes nor an array that is read backwards
+            found = np.ascontiguousarray(found, found.dtype.newbyteorder("="))
         try:
             return torch.as_tensor(found)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{name} in {self._where} is no array of numbers: {error}") from error
 
     def _opened(self) -> Any:

@@ -75,17 +75,17 @@ class Promise:
                 )
             return
         if not samples.is_floating_point():
-            raise ValueError(f"{what} are {samples.dtype}; return uint8 images, or floating-point samples")
+            raise ValueError(f"{what} are {samples.dtype}; pass uint8 images, or floating-point samples")
         if bad := int((~samples.isfinite()).sum()):
             first = int((~samples.flatten(1).isfinite().all(1)).nonzero()[0])
             raise ValueError(
-                f"{what} hold {bad} NaN or infinite values, the first in sample {first}; drop or repair them in load()"
+                f"{what} hold {bad} NaN or infinite values, the first in sample {first}; drop or repair them"
             )
         if self.value_range is None or samples.numel() == 0:
             return
         low, high = samples.min().item(), samples.max().item()
         if not self.value_range[0] <= low <= high <= self.value_range[1]:
-            raise ValueError(f"{what} span [{low:g}, {high:g}], outside {self.value_range}; rescale them in load()")
+            raise ValueError(f"{what} span [{low:g}, {high:g}], outside {self.value_range}; rescale them")
 
     def check_labels(self, what: str, labels: Tensor, size: int) -> None:
         """Raise ValueError unless labels are (size,) int64 in [0, num_classes)."""
@@ -93,4 +93,5 @@ class Promise:
             raise ValueError(f"{what} are {labels.dtype} {tuple(labels.shape)}, expected torch.int64 ({size},)")
         low, high = int(labels.min()), int(labels.max())
         if self.num_classes is not None and (low < 0 or high >= self.num_classes):
-            raise ValueError(f"{what} span [{low}, {high}], expected [0, {self.num_classes - 1}]; correct num_classes")
+            remedy = "number the classes from 0 on" if low < 0 else "correct num_classes"
+            raise ValueError(f"{what} span [{low}, {high}], expected [0, {self.num_classes - 1}]; {remedy}")

@@ -111,7 +111,10 @@ class DecodedDataModule(ImageDataModule):
                 image = images[rows[position]]
             except CorruptImageError as error:
                 if self.on_corrupt == "error":
-                    raise
+                    raise CorruptImageError(
+                        f"{error}; replace or remove it, or have such files left out by on_corrupt='skip' "
+                        "(--data.on_corrupt skip)"
+                    ) from error
                 corrupt[position] = error
                 return
             sizes[position] = tuple(image.shape[1:])

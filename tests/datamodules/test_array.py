@@ -64,8 +64,9 @@ def test_names_that_are_given(made):
     data = made({"keys": keys, "val_size": 0}, **arrays)
     assert pairs(*loaded(data, "train")) == pairs((IMAGES[:20], LABELS[:20]))
     assert pairs(*loaded(data, "val")) == pairs((IMAGES[20:], LABELS[20:]))
-    unlabelled = made({"keys": {"train": ["x_train"]}}, **arrays)
-    assert (unlabelled.num_classes, unlabelled.load("train")[1]) == (None, None)
+    for alone in (["x_train"], "x_train"):
+        unlabelled = made({"keys": {"train": alone}}, **arrays)
+        assert (unlabelled.num_classes, unlabelled.load("train")[1]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,13 @@ def test_floats_in_the_unit_interval(made):
     assert pairs(*again) == pairs((IMAGES, LABELS))
 
 
+def test_arrays_that_are_read_backwards_or_of_another_order_of_bytes():
+    images = (IMAGES / 255)[:, :, :, ::-1].astype(">f4")
+    data = module({"images": images, "labels": LABELS[::-1].astype(">i2")})
+    again = [((x * 255).round().to(torch.uint8), labels) for x, labels in loaded(data)]
+    assert pairs(*again) == pairs((IMAGES[:, :, :, ::-1].copy(), LABELS[::-1].copy()))
+
+
 def test_a_file_of_images_alone(tmp_path):
     np.save(tmp_path / "images.npy", IMAGES)
     data = module(path=str(tmp_path / "images.npy"))
@@ -121,7 +129,7 @@ def spoiled(index, value):
     [
         ({"images": spoiled(17, np.nan)}, "train samples hold 1 NaN or infinite values, the first in sample 17"),
         ({"images": IMAGES.astype(float)}, r"train samples span \[0, 255\], outside \(0.0, 1.0\)"),
-        ({"images": IMAGES.astype(int)}, r"train samples are torch.int64; return uint8 images"),
+        ({"images": IMAGES.astype(int)}, r"train samples are torch.int64; pass uint8 images"),
         ({"images": IMAGES, "labels": LABELS - 1}, r"train labels span \[-1, 2\]"),
         (
             {"images": IMAGES, "labels": LABELS[:9]},
@@ -153,6 +161,14 @@ def test_names_that_are_not_there(made):
     data = made({"keys": {"train": ["images", "label"]}}, images=IMAGES, labels=LABELS)
     with pytest.raises(ValueError, match=r"holds \['images', 'labels'\], not \['label'\], the keys of train"):
         data.setup("fit")
+    for names in ([], ["images", "labels", "more"]):
+        with pytest.raises(ValueError, match=r"keys of train must name its images and, .* labels, got \["):
+            made({"keys": {"train": names}}, images=IMAGES, labels=LABELS).setup("fit")
+
+
+def test_classes_without_labels_are_told_from_a_misspelt_name(made):
+    with pytest.raises(ValueError, match=r"num_classes is 4, but .* with \['images', 'label'\] has no labels"):
+        made({"num_classes": 4}, images=IMAGES, label=LABELS).setup("fit")
 
 
 def test_files_that_can_not_be_read(tmp_path):
@@ -176,6 +192,7 @@ def test_files_that_can_not_be_read(tmp_path):
         ({}, "pass either the path .* or arrays"),
         ({"path": "a.npz", "arrays": {}}, "pass either the path .* or arrays"),
         ({"path": "a.npz", "keys": {"test": ["x"]}}, r"keys must name arrays of train.* got \{'test': \['x'\]\}"),
+        ({"arrays": IMAGES}, r'arrays must be given by name, \{"images": ...\}, got ndarray'),
         ({"path": "a.npz", "layout": "WHC"}, "layout must be 'CHW' or 'HWC', got 'WHC'"),
     ],
 )

@@ -32,7 +32,7 @@ def test_what_was_promised_passes():
         ({"samples": torch.full((4, 1, 2, 2), math.nan)}, "val samples hold 16 NaN or infinite"),
         (
             {"samples": torch.zeros(4, 1, 2, 2, dtype=torch.int32)},
-            "torch.int32; return uint8 images, or floating-point",
+            "torch.int32; pass uint8 images, or floating-point",
         ),
         (
             {"samples": torch.zeros(4, 1, 2, 2, dtype=torch.uint8), "value_range": None},
@@ -44,6 +44,7 @@ def test_what_was_promised_passes():
         ({"labels": torch.tensor([0, 1, 2])}, r"torch.int64 \(3,\), expected torch.int64 \(4,\)"),
         ({"labels": torch.rand(4)}, "labels are torch.float32"),
         ({"num_classes": 2}, r"labels span \[0, 2\], expected \[0, 1\]; correct num_classes"),
+        ({"labels": GOOD["labels"] - 1}, r"labels span \[-1, 1\], expected \[0, 2\]; number the classes from 0"),
     ],
 )
 def test_what_was_not_promised_is_refused(change, message):
