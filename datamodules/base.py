@@ -47,7 +47,8 @@ class GANDataModule(LightningDataModule, ABC):
         seed: of the order of training samples; 0 if None, and under the command line `--seed_everything`.
         epoch_iterations: training steps that count as an epoch; about one pass over the data where None.
         eval_batch_size: rows of an evaluation batch on one process.
-        on_device: whether tensors are kept on the device that trains; otherwise in main memory, and batches are copied.
+        on_device: whether tensors are kept on the device that trains; otherwise in main memory, and batches are copied
+            as they are stored, then augmented and encoded on the device.
         num_workers: worker processes that read a Dataset; tensors need none.
 
     Raises:
@@ -238,11 +239,8 @@ class GANDataModule(LightningDataModule, ABC):
 
     def _source(self, split: Split) -> Source:
         """The split's rows, where this run wants them."""
-        source = self._load(split)
-        if not self.on_device and isinstance(source, InMemory):
-            return source
         device = getattr(getattr(self.trainer, "strategy", None), "root_device", torch.device("cpu"))
-        self._splits[split] = source.to(device)
+        self._splits[split] = self._load(split).to(device)
         return self._splits[split]
 
     def _load(self, split: Split) -> Source:
@@ -255,7 +253,7 @@ class GANDataModule(LightningDataModule, ABC):
                 self._splits[split] = FromWorkers(loaded, promise, self.num_workers)
             else:
                 promise.check(split, *loaded)
-                self._splits[split] = InMemory(*loaded)
+                self._splits[split] = InMemory(*loaded, resident=self.on_device)
             if len(self._splits[split]) == 0:
                 raise ValueError(f"the {split} split has 0 samples; load() must return at least one")
         return self._splits[split]

@@ -63,25 +63,32 @@ class InMemory(Source):
     Attributes:
         samples: (N, *shape), in data space, or images of uint8 that stand for x / 255.
         labels: (N,) int64, or None.
+        resident: whether `to` moves all rows at once; else rows stay where they are, and each batch is moved.
+        device: of the batches; that of the samples where None.
     """
 
     samples: Tensor
     labels: Tensor | None = None
+    resident: bool = True
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def read(self, rows: Iterable[Tensor]) -> Iterator[Batch]:
         """Yield the rows of each batch; they are copies."""
+        device = self.samples.device if self.device is None else self.device
         for index in rows:
             index = moved(index, self.samples.device)
-            labels = None if self.labels is None else self.labels.index_select(0, index)
-            yield self.samples.index_select(0, index), labels
+            labels = None if self.labels is None else moved(self.labels.index_select(0, index), device)
+            yield moved(self.samples.index_select(0, index), device), labels
 
     def to(self, device: torch.device) -> Self:
-        """The same rows on the device; the same tensors where they are there already."""
+        """The same rows, handed out on the device; the same tensors where they are there already."""
+        if not self.resident:
+            return replace(self, device=device)
         labels = None if self.labels is None else self.labels.to(device)
-        return type(self)(self.samples.to(device), labels)
+        return replace(self, samples=self.samples.to(device), labels=labels, device=device)
 
 
 @dataclass(frozen=True)

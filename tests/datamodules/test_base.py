@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -134,6 +135,19 @@ def test_batches_are_encoded_and_identity_costs_nothing(counting):
     assert isinstance(plain.whitening, Identity)
     assert plain.train_dataloader().transform is None
     assert plain.val_dataloader().transform is None
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_batches_are_computed_on_the_device_wherever_the_data_are_kept(on_device, process):
+    module = DigitsDataModule(batch_size=4, on_device=on_device)
+    module.trainer = process()
+    module.setup("fit")
+    module.trainer.strategy = SimpleNamespace(root_device=torch.device("meta"))  # that no other device can stand for
+    stream = module.train_dataloader()
+    assert stream.source.samples.device.type == ("meta" if on_device else "cpu")
+    (stored, _), (real, labels) = next(stream.source.read([torch.arange(3)])), stream.batch(0)
+    assert (stored.device.type, stored.dtype) == ("meta", module.load("train")[0].dtype)
+    assert (real.device.type, labels.device.type) == ("meta", "meta")
 
 
 @pytest.mark.parametrize("restore_first", [True, False])
