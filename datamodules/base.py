@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from datamodules.augmentation import DataAugmentation, augmented, numbers_of
-from datamodules.checks import Promise, require_positive
+from datamodules.checks import Promise, is_batch, kind_of, require_positive
 from datamodules.evaluation import EvaluationLoader
 from datamodules.seeding import keyed_generator
 from datamodules.source import Batch, FromWorkers, InMemory, Source, in_data_space, shard
@@ -249,8 +249,13 @@ class GANDataModule(LightningDataModule, ABC):
             with torch.inference_mode(False), torch.no_grad():
                 loaded = self.load(split)
             promise = Promise(self.shape, self.num_classes, self.value_range)
-            if isinstance(loaded, Dataset):
+            if isinstance(loaded, Dataset) and not isinstance(loaded, IterableDataset):
                 self._splits[split] = FromWorkers(loaded, promise, self.num_workers)
+            elif not is_batch(loaded):
+                raise ValueError(
+                    f"load({split!r}) returned {kind_of(loaded)}, expected (samples, labels), both Tensors, or labels "
+                    "None; or a map-style Dataset, which reads a row by its number"
+                )
             else:
                 promise.check(split, *loaded)
                 self._splits[split] = InMemory(*loaded, resident=self.on_device)

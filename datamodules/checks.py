@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -14,6 +14,19 @@ def require_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def kind_of(value: Any) -> str:
+    """The value's type, with those of a tuple's or list's parts: (Tensor, int)."""
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(type(part).__name__ for part in value[:3])}{', ...' if len(value) > 3 else ''})"
+    return type(value).__name__
+
+
+def is_batch(value: Any) -> TypeGuard[tuple[Tensor, Tensor | None]]:
+    """Whether it is a pair of samples and labels, or of samples and None."""
+    pair = isinstance(value, (tuple, list)) and len(value) == 2
+    return pair and isinstance(value[0], Tensor) and (value[1] is None or isinstance(value[1], Tensor))
 
 
 @dataclass(frozen=True)
@@ -53,11 +66,9 @@ class Promise:
         pair = isinstance(item, (tuple, list)) and len(item) == 2
         sample = item if self.num_classes is None else item[0] if pair else None
         if not isinstance(sample, Tensor):
-            found = ", ".join(type(part).__name__ for part in item) if isinstance(item, (tuple, list)) else None
             raise ValueError(
-                f"{what} is {type(item).__name__ if found is None else f'({found})'}, expected "
-                f"{'a Tensor' if self.num_classes is None else '(Tensor, label)'} where num_classes is "
-                f"{self.num_classes}; return that from __getitem__ or correct num_classes"
+                f"{what} is {kind_of(item)}, expected {'a Tensor' if self.num_classes is None else '(Tensor, label)'} "
+                f"where num_classes is {self.num_classes}; return that from __getitem__ or correct num_classes"
             )
 
     def check_samples(self, what: str, samples: Tensor) -> None:

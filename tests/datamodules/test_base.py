@@ -11,10 +11,18 @@ import torch
 from data_recipes import whitened_on_ranks
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
+from torch.utils.data import IterableDataset
 
 from datamodules import DigitsDataModule, GANDataModule, RingDataModule
 from datamodules.augmentation import HorizontalFlip
 from datamodules.whitening import Identity, PCAWhitening, Standardize, ZCAWhitening
+
+
+class Endless(IterableDataset):
+    """Rows that have no numbers."""
+
+    def __iter__(self):
+        return iter(torch.zeros(3, 1))
 
 
 class Probe(LightningModule):
@@ -188,15 +196,21 @@ def test_state_before_setup_is_empty_and_loads(counting):
 
 
 @pytest.mark.parametrize(
-    ("samples", "message"),
+    ("loaded", "message"),
     [
-        (torch.zeros(0, 1), "the train split has 0 samples"),
-        (torch.full((3, 1), math.inf), "train samples hold 3 NaN or infinite"),
-        (torch.zeros(3, 2), r"shape \(3, 2\), expected \(N, 1\)"),
+        ((torch.zeros(0, 1), None), "the train split has 0 samples"),
+        ((torch.full((3, 1), math.inf), None), "train samples hold 3 NaN or infinite"),
+        ((torch.zeros(3, 2), None), r"shape \(3, 2\), expected \(N, 1\)"),
+        (torch.zeros(3, 1), r"load\('train'\) returned Tensor, expected \(samples, labels\)"),
+        ((torch.zeros(3, 1).numpy(), None), r"returned \(ndarray, NoneType\), expected"),
+        ((torch.zeros(3, 1), [0, 0, 0]), r"returned \(Tensor, list\), expected"),
+        (Endless(), "returned Endless, expected .* or a map-style Dataset"),
+        (None, "returned NoneType, expected"),
     ],
+    ids=["empty", "infinite", "shape", "no pair", "array", "list of labels", "iterable", "nothing"],
 )
-def test_bad_data_is_refused_at_setup(counting, monkeypatch, samples, message):
-    monkeypatch.setattr(counting, "load", lambda self, split: (samples, None))
+def test_bad_data_is_refused_at_setup(counting, monkeypatch, loaded, message):
+    monkeypatch.setattr(counting, "load", lambda self, split: loaded)
     with pytest.raises(ValueError, match=message):
         counting(batch_size=2).setup("fit")
 
