@@ -25,7 +25,8 @@ class TorchvisionDataModule(DecodedDataModule):
         )
 
     What is drawn from the training images, for want of arguments, is drawn by their labels. These are the data set's
-    attribute `targets`, `labels` or `_labels` where it has one, else they are read with the images, in one pass more.
+    attribute `targets`, `labels` or `_labels` where it has one and no `target_transform` makes others of them, else
+    they are read with the images, in one pass more.
 
     Args:
         dataset: class path, such as torchvision.datasets.SVHN; a class of your own by its own path.
@@ -101,7 +102,8 @@ class TorchvisionDataModule(DecodedDataModule):
             ) from error
 
     def _labels_of(self, data: Any) -> Tensor:
-        for name in ("targets", "labels", "_labels"):
+        stored = () if getattr(data, "target_transform", None) else ("targets", "labels", "_labels")
+        for name in stored:
             found = getattr(data, name, None)
             if found is not None and len(found) == len(data):
                 return torch.as_tensor(found).to(torch.int64)

@@ -80,6 +80,20 @@ def test_labels_come_from_the_attribute_of_the_data_set_where_it_has_one(own):
     assert len(mine.Mine.read) == 8  # nothing is decoded twice
 
 
+def test_labels_are_those_that_a_target_transform_makes(own):
+    own(
+        "class Mine(Dataset):\n"
+        "    targets = [i % 2 + 1 for i in range(10)]\n"
+        "    def __init__(self, target_transform): self.target_transform = target_transform\n"
+        "    def __len__(self): return 10\n"
+        "    def __getitem__(self, i):\n"
+        "        return Image.new('RGB', (6, 6), (i, 0, 0)), self.target_transform(self.targets[i])\n"
+    )
+    data = module("mine.Mine", {"target_transform": lambda label: label - 1}, num_classes=2, val_size=2)
+    images, labels = data.load("train")
+    assert [red % 2 for red in images[:, 0, 0, 0].tolist()] == labels.tolist()
+
+
 def test_labels_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"train labels span \[0, 3\], expected \[0, 2\]; correct num_classes"):
         module(num_classes=3).setup("fit")
