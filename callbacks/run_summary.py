@@ -99,5 +99,5 @@ def _next_commands(checkpoint: Path, root: Path, samples: bool) -> list[str]:
     return [
         *(evaluate if samples else []),
         f"gan-modules fit --config {_relative(root / 'config.yaml')} --ckpt_path last --trainer.max_epochs 20",
-        f"wandb sync {_relative(root)}/wandb/offline-run-*",
+        *([f"wandb sync {_relative(root)}/wandb/offline-run-*"] if any(root.glob("wandb/offline-run-*")) else []),
     ]
