@@ -187,14 +187,20 @@ class ManifoldTruth(Truth):
         return self._distance(*located)
 
     def assign(self, x: Tensor) -> Tensor:
-        """Nearest mode by geodesic distance of the projection, or -1 beyond `radius`, the normal offset included."""
+        """Mode of each sample: of those within `radius`, the one most likely to have produced it; -1 without any.
+
+        The rule of GaussianMixture, by geodesic distance of the projection, the normal offset included in `radius`. For
+        equal weights on a flat manifold it is the nearest mode.
+        """
         return self._by_block(x, self._assign)
 
     def _assign(self, x: Tensor) -> Tensor:
         coordinates, offset = self._nearest(x)
-        distance, mode = self._distance(coordinates[:, None], self.centres.to(x.device)).min(1)
-        score = torch.hypot(distance / self.tangential_std, offset / self.normal_std)
-        return torch.where(score <= self.radius, mode, -1)
+        distance = self._distance(coordinates[:, None], self.centres.to(x.device))
+        score = torch.hypot(distance / self.tangential_std, offset[:, None] / self.normal_std)
+        near = self._log_joint(distance).masked_fill(~(score <= self.radius), -torch.inf)
+        best, mode = near.max(1)
+        return torch.where(best > -torch.inf, mode, -1)
 
     def log_density(self, x: Tensor) -> Tensor:
         """Log density at samples; -inf where no point's normal space holds the sample."""
@@ -205,11 +211,14 @@ class ManifoldTruth(Truth):
         offset = (x[:, None] - self.embed(feet.coordinates)).norm(dim=-1)
         normal = _log_normal(offset, self.normal_std, self.dimension - self.intrinsic_dimension)
         distance = self._distance(feet.coordinates[:, :, None], self.centres.to(x.device))
-        tangential = _log_normal(distance, self.tangential_std, self.intrinsic_dimension) - self._log_spread(distance)
-        weights = (self.weights / self._kept).log().to(x.device)
-        along = torch.logsumexp(tangential + weights, -1)
+        along = torch.logsumexp(self._log_joint(distance), -1)
         terms = along + normal - feet.jacobian.log()
         return torch.logsumexp(terms.where(feet.standing, terms.new_tensor(-math.inf)), 1)
+
+    def _log_joint(self, distance: Tensor) -> Tensor:
+        """Log of every mode's weight and density on the manifold, from geodesic distances (..., K) to the centres."""
+        tangential = _log_normal(distance, self.tangential_std, self.intrinsic_dimension) - self._log_spread(distance)
+        return tangential + (self.weights / self._kept).log().to(distance.device)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw samples and their modes."""

@@ -79,6 +79,20 @@ def test_the_mass_of_high_quality_counts_what_falls_among_others(truth):
     assert truth.high_quality > HIGH_QUALITY_MASS + 1e-3
 
 
+def test_a_sample_among_several_modes_is_the_likeliest_ones():
+    weights = [1.0, 1.0, 1.0, 50.0]
+    truth = Sphere(scattered(4, 3), 1.0, 0.5, 0.05, torch.tensor(weights))
+    alone = [Sphere(centre[None], 1.0, 0.5, 0.05) for centre in truth.centres]
+    samples, modes = truth.sample(20_000, keyed_generator("samples"))
+    assigned = truth.assign(samples)
+    joint = torch.stack([w * one.log_density(samples).exp() for w, one in zip(weights, alone, strict=True)], 1)
+    within = torch.stack([one.assign(samples) >= 0 for one in alone], 1)
+    assert torch.equal(assigned >= 0, within.any(1))
+    expected = torch.where(within, joint, -1.0).argmax(1)
+    assert (assigned == expected)[assigned >= 0].double().mean() > 0.999  # but for what the far side's normal adds
+    assert (assigned == modes).double().mean() > 0.95  # by the nearest centre it is .82
+
+
 def test_memory_is_bounded_and_blocks_change_nothing(truth, monkeypatch):
     samples, _ = truth.sample(300, keyed_generator("samples"))
     whole = truth.assign(samples), truth.log_density(samples)
