@@ -130,6 +130,11 @@ class GANDataModule(LightningDataModule, ABC):
             if (report := self.whitening.report()).dimension is not None:
                 rank_zero_info(f"{type(self.whitening).__name__}, fitted on the training split:\n{report}")
 
+    def __str__(self) -> str:
+        """The splits that are loaded; Lightning's own would load all of them, and begin the training stream anew."""
+        sizes = ", ".join(f"{split} {len(source):,}" for split, source in self._splits.items())
+        return f"{type(self).__name__}({sizes or 'nothing loaded'})"
+
     def encode(self, x: Tensor) -> Tensor:
         """Data space to training space, (N, *shape) to (N, *training_shape)."""
         return self._fit_whitening().forward(x)

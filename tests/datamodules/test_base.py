@@ -318,3 +318,13 @@ def test_data_first_met_in_validation_can_still_be_trained_on(tmp_path):
     assert not module.train_dataloader().source.samples.is_inference()
     make_trainer(tmp_path).fit(probe, datamodule=module)
     next(module.reals("train"))[0].requires_grad_().square().sum().backward()
+
+
+def test_printing_it_loads_nothing_and_leaves_the_stream_where_it_is():
+    data = DigitsDataModule(batch_size=16)
+    assert str(data) == "DigitsDataModule(nothing loaded)"
+    data.setup("fit")
+    batches = iter(data.train_dataloader())
+    next(batches)
+    assert str(data) == "DigitsDataModule(train 1,197, val 300)"
+    assert data.state_dict()["stream"]["iteration"] == 1
