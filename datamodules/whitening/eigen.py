@@ -86,7 +86,7 @@ class EigenvalueWhitening(DenseWhitening):
         variance, basis = torch.linalg.eigh(covariance)
         rounding = moments.resolution(covariance.diagonal()).flatten() @ basis.square()
         variance = self._shrunk(variance.clamp(min=0), moments.count)
-        threshold = variance_floor(variance, len(variance), rounding)
+        threshold = variance_floor(variance, rounding)
         # eigh gives them in order of rising variance
         kept = (variance > threshold).nonzero().flatten().flip(0)[: self.rank]
         left_out = torch.ones_like(variance).index_fill(0, kept, 0)

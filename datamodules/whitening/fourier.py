@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -27,9 +28,10 @@ class FourierWhitening(Whitening):
     fitted data have unit variance and no correlation; what correlates different frequencies stays: edges of the image
     that do not continue on the other side, and variance that differs from place to place (a centred object's).
 
-    A direction of S(f) counts as empty, and maps to zero, where its variance is at most d * eps64 * max(s) over all
-    frequencies, or at most what rounding of the data's dtype may feign. So only patterns that no shift of the data
-    shows are dropped; a pixel that never changes is not one of them where others do.
+    A direction of S(f) counts as empty, and maps to zero, where its variance is at most C * eps64 * max(s) at that
+    frequency, or at most what rounding may feign: of the data's dtype, and of the transform in float64, at most
+    (log2(H W) eps64)^2 times the variance of a pixel. So only patterns that no shift of the data shows are dropped; a
+    pixel that never changes is not one of them where others do.
 
     Args:
         power: in [0, 1]: 0 only centres, 1 whitens; a variance s becomes s^(1 - power).
@@ -94,8 +96,9 @@ class FourierWhitening(Whitening):
         spectra = covariance.diagonal(dim1=-2, dim2=-1).real
         channels = (weight * spectra).sum((0, 1)) / (height * width)
         pixels = moments.resolution(channels[:, None, None].expand(moments.mean.shape))
-        rounding = pixels.mean((1, 2)) @ basis.abs().square()
-        threshold = variance_floor(variance, moments.mean.numel(), rounding)
+        transform = (torch.finfo(variance.dtype).eps * math.log2(height * width)) ** 2 * channels
+        rounding = (pixels.mean((1, 2)) + transform) @ basis.abs().square()
+        threshold = variance_floor(variance, rounding)
         kept = torch.where(variance > threshold, variance, 0)
         return {
             "mean": moments.mean,

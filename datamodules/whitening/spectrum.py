@@ -39,13 +39,13 @@ def reciprocal(gain: Tensor) -> Tensor:
     return torch.where(gain > 0, 1 / gain, 0)
 
 
-def variance_floor(variance: Tensor, dimension: int, rounding: Tensor) -> Tensor:
-    """The variance at or below which a direction counts as empty.
+def variance_floor(variance: Tensor, rounding: Tensor) -> Tensor:
+    """The variance at or below which a direction counts as empty, of the d eigenvalues (..., d) of each matrix.
 
     Either d * eps64 * max(s), which is what the solver can tell from zero, or what rounding of the data's dtype may
     feign there, whichever is larger.
     """
-    solver = dimension * torch.finfo(variance.dtype).eps * variance.max()
+    solver = variance.shape[-1] * torch.finfo(variance.dtype).eps * variance.amax(-1, keepdim=True)
     return torch.maximum(solver, rounding)
 
 

@@ -96,6 +96,27 @@ def test_frequencies_without_variance_are_left_out_and_come_back_as_the_mean():
         assert torch.allclose(whitening.inverse(whitening(data + 1)), data, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 7, 9)], ids=str)
+def test_a_frequency_is_kept_however_weak_it_is_beside_others_until_rounding_hides_it(shape):
+    amplitude = torch.logspace(0, -9, shape[-1] // 2 + 1).double()  # variances over 18 decades
+    noise = torch.fft.rfft2(torch.randn(50, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    x = torch.fft.irfft2(noise * amplitude, s=shape[1:])
+    whitening = FourierWhitening().fit([x])
+    assert whitening.report().rank == math.prod(shape)
+    y = whitening(x)
+    power = torch.fft.rfft2(y, norm="ortho").abs().square().sum(0) / 49
+    assert torch.allclose(power, torch.ones_like(power), rtol=0, atol=1e-4)
+    assert torch.allclose(whitening.inverse(y), x, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(1, 97, 101), (2, 64, 64)], ids=str)
+def test_what_the_transform_rounds_is_not_whitened(shape):
+    spectrum = torch.zeros(20, *shape[:2], shape[2] // 2 + 1, dtype=torch.complex128)
+    spectrum[..., 1:9] = torch.randn(20, *shape[:2], 8, generator=torch.Generator().manual_seed(0)).double()
+    x = torch.fft.irfft2(spectrum, s=shape[1:])
+    assert FourierWhitening().fit([x]).report().rank == 2 * 8 * shape[0] * shape[1]
+
+
 def test_epsilon_is_the_variance_of_white_noise():
     x = stationary(2000, (1, 8, 8))
     plain = FourierWhitening().fit([x])
