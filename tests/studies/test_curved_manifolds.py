@@ -146,7 +146,8 @@ def test_measures_of_a_perfect_sampler_are_at_their_floors():
         assert found["modes"] == 16
         assert found["coverage"] > 0.95
         assert found["imbalance"] < 0.04
-        assert found["geodesic W1"] < 0.12
+        assert found["geodesic W1"] == pytest.approx(0, abs=0.05)
+        assert found["straight W1"] == pytest.approx(0, abs=0.1)  # of 500 points
 
 
 def test_mass_across_the_gap_is_seen_along_the_curve_and_hardly_in_the_plane():
