@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from rich.progress import track
 from torch import Tensor
@@ -27,6 +28,7 @@ class GameTrainer(Trainer):
         n: int = 64,
         seed: int = 0,
         start: int = 0,
+        label: int | None = None,
         out: str = "samples",
     ) -> None:
         """Generate samples of a trained model, in data space, from the checkpoint alone.
@@ -40,12 +42,18 @@ class GameTrainer(Trainer):
             n: how many samples.
             seed: names the sequence of samples.
             start: index of the first sample.
-            out: a file ending in .npz (array "samples", float32 in data space), or a directory for PNG images.
+            label: the class of every sample of a conditional GAN; sample i is of class i modulo num_classes if None.
+            out: a file ending in .npz (arrays "samples", float32 in data space, and of a conditional GAN "labels"), or
+                a directory for PNG images.
         """
         if not isinstance(model, Sampler):
             raise TypeError(f"{type(model).__name__} has no samples to give.")
         if n < 1:
             raise ValueError(f"--n {n}: at least 1 sample.")
+        classes = getattr(model, "num_classes", None)
+        if label is not None and (classes is None or not 0 <= label < classes):
+            there = "is unconditional" if classes is None else f"has classes 0 to {classes - 1}"
+            raise ValueError(f"--label {label}: the {type(model).__name__} {there}.")
         checkpoint = load_checkpoint(ckpt_path)
         model.load_state_dict(checkpoint["state_dict"])
         model.to(self.strategy.root_device)
@@ -53,22 +61,30 @@ class GameTrainer(Trainer):
         if datamodule is not None and name in checkpoint:
             datamodule.load_state_dict(checkpoint[name])
         decode = getattr(datamodule, "decode", lambda x: x)
-        blocks: list[Tensor] = []
+        samples: list[Tensor] = []
         for i in track(range(start, start + n, SAMPLE_BLOCK), description="sampling"):
-            blocks.append(decode(model.sample(min(SAMPLE_BLOCK, start + n - i), seed=seed, start=i)).cpu())
-        write_samples([sample for block in blocks for sample in block], Path(out), start)
+            size = min(SAMPLE_BLOCK, start + n - i)
+            given = {} if label is None else {"labels": torch.full((size,), label)}
+            samples.extend(decode(model.sample(size, seed=seed, start=i, **given)).cpu())
+        labels = None
+        if classes is not None:
+            labels = torch.arange(start, start + n) % classes if label is None else torch.full((n,), label)
+        write_samples(samples, Path(out), start, labels)
         print(f"{n} samples in {out}")
 
 
-def write_samples(samples: list[Tensor], out: Path, start: int = 0) -> None:
-    """Write data-space samples into one ``.npz``, or as PNG images named by their index into a directory.
+def write_samples(samples: list[Tensor], out: Path, start: int = 0, labels: Tensor | None = None) -> None:
+    """Write data-space samples into one ``.npz``, with their labels, or as PNG images named by their index.
 
     Raises:
         ValueError: where samples that are not images of 1 or 3 channels are to become PNG.
     """
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(out, samples=np.stack([sample.float().numpy() for sample in samples]))
+        arrays = {"samples": np.stack([sample.float().numpy() for sample in samples])}
+        if labels is not None:
+            arrays["labels"] = labels.numpy()
+        np.savez_compressed(out, **arrays)  # type: ignore[arg-type]  # the stub's allow_pickle is meant
         return
     if samples[0].ndim != 3 or samples[0].shape[0] not in (1, 3):
         raise ValueError(

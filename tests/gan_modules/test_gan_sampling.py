@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from recipes import make
 from torch import nn
 
 from gan_modules import NSGAN
 from gan_modules.networks import DCGANGenerator, MLPDiscriminator, MLPGenerator
 from gan_modules.protocols import SAMPLE_BLOCK
+from gan_modules.trainer import GameTrainer
 
 B = SAMPLE_BLOCK
 WINDOWS = [(1, 0), (1, B - 1), (1, B), (2, B - 1), (B, 0), (B, 1), (B + 1, B), (3 * B, 0), (2 * B - 1, B + 1), (7, 200)]
@@ -158,3 +161,34 @@ def test_modules_own_generator_is_not_the_average(tiny):
     own = {id(p) for p in module.generator.parameters()}
     assert not own & {id(p) for p in module.generator_ema.parameters()}
     assert not any(p.requires_grad for p in module.generator_ema.parameters())
+
+
+# --- samples in a file ------------------------------------------------------------------------------------------------
+
+
+def saved(tmp_path, module, **kwargs):
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "c.ckpt")
+    trainer = GameTrainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.sample(module, ckpt_path=str(tmp_path / "c.ckpt"), out=str(tmp_path / "s.npz"), **kwargs)
+    return np.load(tmp_path / "s.npz")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_of_samples_says_their_classes_which_may_be_chosen(tmp_path):
+    module = make("ConditionalGAN")
+    mixed = saved(tmp_path, module, n=B + 3, start=5)
+    assert mixed["labels"].tolist() == [i % 8 for i in range(5, B + 8)]
+    assert np.array_equal(mixed["samples"], module.sample(B + 3, seed=0, start=5).numpy())
+    sixes = saved(tmp_path, module, n=B + 3, label=6)
+    assert set(sixes["labels"].tolist()) == {6}
+    assert np.array_equal(sixes["samples"], module.sample(B + 3, seed=0, labels=torch.full((B + 3,), 6)).numpy())
+    with pytest.raises(ValueError, match="--label 8: the ConditionalGAN has classes 0 to 7"):
+        saved(tmp_path, module, n=1, label=8)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_samples_without_classes(tmp_path):
+    module = make("NSGAN")
+    assert saved(tmp_path, module, n=3).files == ["samples"]
+    with pytest.raises(ValueError, match="--label 0: the NSGAN is unconditional"):
+        saved(tmp_path, module, n=3, label=0)
