@@ -127,7 +127,8 @@ class GANDataModule(LightningDataModule, ABC):
         if stage == "fit":
             self._stream = self._position = None
             self._fit_whitening(sharded=True)
-            if (report := self.whitening.report()).dimension is not None:
+            # after the fit, which all processes do together, only one takes the time of the report
+            if self._process()["rank"] == 0 and (report := self.whitening.report()).dimension is not None:
                 rank_zero_info(f"{type(self.whitening).__name__}, fitted on the training split:\n{report}")
 
     def __str__(self) -> str:
