@@ -8,6 +8,8 @@ Exactly: across the gap at x the plane is gap / (2 (length - x) + pi gap / 2) as
 mode's signal through a logit of slope K is a function of K times the gap alone (studies/gap_signal.py). Measured on
 trained discriminators: that signal, and where they send what is out of place.
 
+At the narrow gap, three times the steps as well: where R1 is, what was lost comes back; with WGAN-GP it does not.
+
 Runs are kept: what is done is not repeated.
 """
 
@@ -65,6 +67,7 @@ class CurvedManifolds(Study):
         gaps: between the sheets.
         losses: names of LOSSES.
         iterations: of a GAN with one step of each player; a third of it where the critic takes five.
+        longer: by how much longer GANs are trained once more at the last gap; 0 for not.
         samples: of a trained GAN, that it is judged on.
         steps: of discriminators against data of which one mode is out of place.
         signal_steps: of discriminators on two points.
@@ -73,6 +76,7 @@ class CurvedManifolds(Study):
     gaps: tuple[float, ...] = (2.0, 0.5, NARROW)
     losses: tuple[str, ...] = (WASSERSTEIN, RELATIVISTIC, NON_SATURATING)
     iterations: int = 1000
+    longer: int = 3
     samples: int = 10_000
     steps: int = 400
     signal_steps: int = 800
@@ -86,8 +90,10 @@ class CurvedManifolds(Study):
         signals = self._signals(run)
         angles = self._angles(run)
         measured, samples = self._gans(run)
+        later = self._later(run)
         rows = [*ratios(), *_signal_rows(signals), *_angle_rows(angles), *_gan_rows(measured)]
-        return Findings(rows, (signals, angles, measured, samples))
+        rows += _later_rows(later, f"gap {self.gaps[-1]:g}, {self.longer} times the steps")
+        return Findings(rows, (signals, angles, measured, samples, later))
 
     def _signals(self, run: Run) -> dict[str, dict[tuple[float, float], float]]:
         """S / p of trained discriminators by objective, gap and K d."""
@@ -130,10 +136,21 @@ class CurvedManifolds(Study):
             samples.setdefault((task.loss, task.gap, task.unrolled), left["samples"][:2000])
         return measured, samples
 
+    def _later(self, run: Run) -> dict[str, dict[str, list[float]]]:
+        """What became of longer training on the hairpin of the last gap, by loss."""
+        found: dict[str, dict[str, list[float]]] = {}
+        losses = self.losses if self.longer else ()
+        asked = [(seed, loss) for seed in range(self.seeds) for loss in losses]
+        for seed, loss in run.track(asked, "longer"):
+            task = Task(loss, self.gaps[-1], False, seed, self.iterations * self.longer)
+            for name, value in measures(task, trained(task, run.out / "longer", self.samples)).items():
+                found.setdefault(loss, {}).setdefault(name, []).append(value)
+        return found
+
     # --- figure -------------------------------------------------------------------------------------------------------
 
     def figure(self, findings: Findings) -> Figure:
-        signals, angles, measured, samples = findings.data
+        signals, angles, measured, samples, later = findings.data
         figure, axes = panels(5, 4, width=11.0, height=2.1)
         for row, loss in enumerate(self.losses[:3]):
             for ax, (gap, unrolled) in zip(axes[row], self._shown(), strict=False):
@@ -142,7 +159,7 @@ class CurvedManifolds(Study):
                 where = f"line ({gap:g})" if unrolled else f"gap {gap:g}"
                 ax.set_title(f"{loss}, {where}: {off[0]:.0f} ± {off[1]:.0f} % off", fontsize=7.5)
         for ax, name in zip(axes[3], ("off the curve", "imbalance", "coverage", "geodesic W1"), strict=True):
-            self._against_gap(ax, measured, name)
+            self._against_gap(ax, measured, later, name)
         self._signal(axes[4, 0], signals)
         self._ratio(axes[4, 1])
         self._direction(axes[4, 2], angles, 0, "degrees off the geodesic")
@@ -152,7 +169,7 @@ class CurvedManifolds(Study):
     def _shown(self) -> list[tuple[float, bool]]:
         return [(gap, False) for gap in self.gaps[:3]] + [(self.gaps[-1], True)]
 
-    def _against_gap(self, ax: Axes, measured: Measured, name: str) -> None:
+    def _against_gap(self, ax: Axes, measured: Measured, later: dict[str, dict[str, list[float]]], name: str) -> None:
         for loss, colour in zip(self.losses, COLOURS, strict=False):
             for unrolled in (False, True):
                 values = [mean_and_interval(measured[loss, gap, unrolled][name]) for gap in self.gaps]
@@ -160,7 +177,13 @@ class CurvedManifolds(Study):
                     self.gaps, [v[0] for v in values], [v[1] for v in values], color=colour, capsize=2,
                     ls="--" if unrolled else "-", alpha=0.5 if unrolled else 1, label=None if unrolled else loss,
                 )  # fmt: skip
+            if loss in later:
+                mean, half = mean_and_interval(later[loss][name])
+                at = self.gaps[-1] * (0.7 + 0.06 * self.losses.index(loss))
+                ax.errorbar(at, mean, half, fmt="*", color=colour, capsize=2)
         ax.plot([], [], color="0.5", ls="--", label="on a line")
+        if later:
+            ax.plot([], [], "*", color="0.5", label=f"{self.longer} times the steps")
         ax.set(title=name, xlabel="gap", xscale="log", ylim=(0, None))
         self._gap_ticks(ax)
         if name == "off the curve":
@@ -296,6 +319,17 @@ def _judged(loss: str, gaps: list[float], measured: Measured) -> Iterator[Row]:
         geodesic, straight = (difference(f"{which} W1", narrow) for which in ("geodesic", "straight"))
         yield _above(f"{loss}, gap {narrow:g}: geodesic W1, hairpin - line", geodesic, 0.05)
         yield _above(f"{loss}, gap {narrow:g}: straight W1, line - hairpin", -straight, -0.05)
+
+
+def _later_rows(later: dict[str, dict[str, list[float]]], when: str) -> Iterator[Row]:
+    for loss, arm in later.items():
+        for name in REPORTED:
+            yield Row(f"{loss}, {when}: {name}", arm[name])
+    for loss, arm in later.items():
+        if WASSERSTEIN in later and loss != WASSERSTEIN:
+            covered, uneven = (np.subtract(arm[name], later[WASSERSTEIN][name]) for name in ("coverage", "imbalance"))
+            yield _above(f"{when}: coverage, {loss} - {WASSERSTEIN}", covered, 0.05)
+            yield _above(f"{when}: imbalance, {WASSERSTEIN} - {loss}", -uneven, 0.1)
 
 
 def _above(name: str, differences: Array, least: float) -> Row:

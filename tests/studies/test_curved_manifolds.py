@@ -25,7 +25,7 @@ def status(tmp_path, monkeypatch) -> Callable[..., int]:
     def run(draw: bool = False, **parameters: object) -> int:
         if not draw:
             monkeypatch.setattr(curved_manifolds.CurvedManifolds, "figure", lambda self, findings: None)
-        settings = {"seeds": 1, "gaps": (0.5,), "losses": (), "steps": 0, "signal_steps": 0} | parameters
+        settings = {"seeds": 1, "gaps": (0.5,), "losses": (), "steps": 0, "signal_steps": 0, "longer": 0} | parameters
         return main(["curved_manifolds", "--out", str(tmp_path), *(f"--set={k}={v!r}" for k, v in settings.items())])
 
     return run
@@ -107,7 +107,7 @@ def test_an_unknown_loss_is_named(status, capsys):
 
 @pytest.mark.slow
 def test_gans_are_trained_and_judged(status):
-    assert status(losses=tuple(LOSSES), iterations=30, samples=1000, steps=5, gaps=(2.0, NARROW)) == 1
+    assert status(losses=tuple(LOSSES), iterations=30, samples=1000, steps=5, longer=2, gaps=(2.0, NARROW)) == 1
 
 
 # --- its parts --------------------------------------------------------------------------------------------------------
