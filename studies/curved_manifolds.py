@@ -64,7 +64,7 @@ class CurvedManifolds(Study):
     """Parameters.
 
     Attributes:
-        gaps: between the sheets.
+        gaps: between the sheets, the narrowest last: modes are judged there.
         losses: names of LOSSES.
         iterations: of a GAN with one step of each player; a third of it where the critic takes five.
         longer: by how much longer GANs are trained once more at the last gap; 0 for not.
@@ -311,8 +311,9 @@ def _judged(loss: str, gaps: list[float], measured: Measured) -> Iterator[Row]:
     for gap in gaps:
         name = f"{loss}, gap {gap:g}: off the curve, hairpin - line"
         yield _above(name, difference("off the curve", gap), OFF)
-    more, less = (np.array(measured[loss, gap, False]["in the gap"]) for gap in (narrow, gaps[0]))
-    yield _above(f"{loss}: in the gap, at {narrow:g} - at {gaps[0]:g}", more - less, 0.1)
+    if gaps[1:]:
+        more, less = (np.array(measured[loss, gap, False]["in the gap"]) for gap in (narrow, gaps[0]))
+        yield _above(f"{loss}: in the gap, at {narrow:g} - at {gaps[0]:g}", more - less, 0.1)
     yield _above(f"{loss}, gap {narrow:g}: coverage, line - hairpin", -difference("coverage", narrow), 0.05)
     if loss == WASSERSTEIN:
         yield _above(f"{loss}, gap {narrow:g}: imbalance, hairpin - line", difference("imbalance", narrow), 0.05)
