@@ -4,8 +4,9 @@
 
 Images are 3 x side x side in uint8, a batch is float32 in [0, 1]. DataLoader is measured at its best, where its data
 set indexes the same tensor, and as it is mostly used, where it opens a PIL image, flips it at random and makes a tensor
-(torchvision.transforms.v2). Blocks of batches alternate, so that a busy machine slows all alike; what workers prepare
-ahead during the other arms' blocks counts for them. A ratio is the median over blocks, with the interval of its order
+(torchvision.transforms.v2). Blocks of batches alternate, so that a busy machine slows all alike; before each of them
+workers have the time to fill their queues, so that they take no time of other arms, and start with 2 batches a worker
+that cost them none. A ratio is the median over blocks, with the interval of its order
 statistics. Memory is what the process holds more, once the data are loaded, than before.
 """
 
@@ -31,6 +32,9 @@ from datamodules.augmentation import HorizontalFlip
 from datamodules.checks import Promise
 from datamodules.source import FromWorkers, InMemory, Source
 from datamodules.stream import TrainingStream
+
+
+REST = 0.3  # seconds in which workers fill their queues
 
 
 class Indexed(Dataset[Tensor]):
@@ -83,6 +87,7 @@ def loader(dataset: Dataset[Any], batch_size: int, workers: int) -> Iterator[Any
 
 def seconds(batches: Iterator[Any], count: int) -> float:
     """Time of a batch, over `count` of them."""
+    time.sleep(REST)
     started = time.perf_counter()
     for _ in range(count):
         next(batches)
