@@ -33,7 +33,6 @@ from datamodules.checks import Promise
 from datamodules.source import FromWorkers, InMemory, Source
 from datamodules.stream import TrainingStream
 
-
 REST = 0.3  # seconds in which workers fill their queues
 
 
