@@ -25,6 +25,19 @@ class Floors:
     mode_kl: float
 
 
+def normalised_weights(weights: Tensor | None, modes: int) -> Tensor:
+    """Probabilities of the modes, (K,) float64, from positive weights up to a common factor; equal where None.
+
+    Raises:
+        ValueError: weights that are not positive and finite, or not (K,).
+    """
+    if weights is None:
+        return torch.full((modes,), 1 / modes, dtype=torch.float64)
+    if weights.shape != (modes,) or not ((weights > 0) & weights.isfinite()).all():
+        raise ValueError(f"weights must be positive and of shape ({modes},), got {weights}")
+    return weights.double() / weights.double().sum()
+
+
 class Truth(ABC):
     """A distribution known exactly, in data space: samples are (N, d), results float64.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datamodules.checks import require_positive
 from datamodules.seeding import keyed_generator
-from datamodules.truth.base import Truth
+from datamodules.truth.base import Truth, normalised_weights
 
 # Mass of a 2-D Gaussian within 3 std: the radius is Rayleigh distributed, P(r < 3 std) = 1 - exp(-9/2).
 HIGH_QUALITY_MASS = 1 - math.exp(-9 / 2)
@@ -42,10 +42,7 @@ class GaussianMixture(Truth):
         modes, self.dimension = means.shape
         if len(distinct := torch.unique(self.means, dim=0)) < modes:
             raise ValueError(f"only {len(distinct)} of {modes} means are distinct; drop the duplicates")
-        weights = torch.ones(modes) if weights is None else weights
-        if weights.shape != (modes,) or not ((weights > 0) & weights.isfinite()).all():
-            raise ValueError(f"weights must be positive and of shape ({modes},), got {weights}")
-        self.weights = weights.double() / weights.double().sum()
+        self.weights = normalised_weights(weights, modes)
         self._set_scale(torch.as_tensor(std, dtype=torch.float64))
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datamodules.checks import require_positive
 from datamodules.seeding import keyed_generator
-from datamodules.truth.base import Truth
+from datamodules.truth.base import Truth, normalised_weights
 from datamodules.truth.gaussian_mixture import HIGH_QUALITY_MASS, chi_quantile, normal_tail
 
 _BLOCK = 2**21  # numbers in the largest temporary, of which there are a few: 16 MiB
@@ -88,10 +88,7 @@ class ManifoldTruth(Truth):
         require_positive(tangential_std=tangential_std, normal_std=normal_std)
         self.centres, self.dimension, self.intrinsic_dimension = centres.double(), dimension, intrinsic_dimension
         self.tangential_std, self.normal_std = float(tangential_std), float(normal_std)
-        weights = torch.ones(len(centres)) if weights is None else weights
-        if weights.shape != (len(centres),) or not ((weights > 0) & weights.isfinite()).all():
-            raise ValueError(f"weights must be positive and of shape ({len(centres)},), got {weights}")
-        self.weights = weights.double() / weights.double().sum()
+        self.weights = normalised_weights(weights, len(centres))
         least, needed = int(room.argmin()), self.radius * self.tangential_std
         if not needed <= room[least]:
             raise ValueError(
