@@ -85,7 +85,7 @@ class ArrayDataModule(ImageDataModule):
         """As given, or one above the greatest training label; None without labels."""
         labels = self._labels("train")
         if self._num_classes is None:
-            return None if labels is None else int(labels.max()) + 1 if len(labels) else 1
+            return None if labels is None else self._counted(labels)
         if labels is None:
             raise ValueError(
                 f"num_classes is {self._num_classes}, but {self._where} with {self._present} has no labels of the "
@@ -101,6 +101,18 @@ class ArrayDataModule(ImageDataModule):
         # here, where rows are still those of the array
         Promise(self.shape, self.all_classes, self.value_range).check(part, images, labels)
         return images.contiguous(), labels
+
+    def _counted(self, labels: Tensor) -> int:
+        """One above the greatest label, where all below it occur or `classes` chooses."""
+        count = int(labels.max()) + 1 if len(labels) else 1
+        absent = sorted(set(range(count)) - set(labels.tolist()))
+        if absent and self.classes is None and len(labels):
+            raise ValueError(
+                f"training labels in {self._where} go up to {count - 1}, but none is {absent[:10]}: pass num_classes="
+                f"{count} (--data.num_classes) if these classes may be empty, choose those that occur by classes "
+                "(--data.classes), or count from 0"
+            )
+        return count
 
     def _images(self, part: Split) -> Tensor:
         """(N, C, H, W), in whatever type and order of memory they are."""

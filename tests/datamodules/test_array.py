@@ -52,6 +52,14 @@ def test_images_and_labels_are_split(made):
     assert torch.equal(data.load("test")[0], val[0])
 
 
+def test_labels_that_skip_numbers_are_told_unless_meant(made):
+    from_one = {"images": IMAGES, "labels": LABELS + 1}
+    with pytest.raises(ValueError, match=r"go up to 4, but none is \[0\]: pass num_classes=5 .* or count from 0"):
+        made(**from_one).load("train")
+    assert made({"num_classes": 5}, **from_one).num_classes == 5
+    assert set(made({"classes": [1, 3]}, **from_one).load("train")[1].tolist()) == {0, 1}
+
+
 def test_splits_with_names_of_their_own(made):
     data = made(train_images=IMAGES[:20], train_labels=LABELS[:20], test_images=IMAGES[20:], test_labels=LABELS[20:])
     assert pairs(*loaded(data)) == pairs((IMAGES[:20], LABELS[:20]))
