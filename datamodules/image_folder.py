@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,9 @@ from datamodules.base import Split
 from datamodules.decoded import CorruptImageError, DecodedDataModule, Pictures, fitted
 from datamodules.image import Images, require_size
 
+#: endings of images that torchvision does not list
+_OTHERS = (".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl")
+
 
 class ImageFolderDataModule(DecodedDataModule):
     """The images in a folder: its subfolders are the classes, in alphabetical order, or it is flat and has no labels.
@@ -21,7 +26,8 @@ class ImageFolderDataModule(DecodedDataModule):
     With a subfolder `train`, that holds the training images, and `val` and `test`, where they are there, their splits;
     what is not there is drawn from the training images. Files are those whose names end in one of torchvision's
     `IMG_EXTENSIONS` (.jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff, .webp), in alphabetical order, in classes at any
-    depth; names that begin with a dot are left out. Photographs are turned upright as their EXIF says.
+    depth; names that begin with a dot are left out, and other images (.gif, .heic, .jfif, ...) with a
+    warning that counts them. Photographs are turned upright as their EXIF says.
 
     Args:
         root: the folder.
@@ -166,7 +172,16 @@ def _images(folder: Path) -> list[Path]:
     if not shown:
         endings = ", ".join(IMG_EXTENSIONS)
         raise FileNotFoundError(f"there are no images in {folder.resolve()}, no files that end in {endings}")
+    _warn_of_others(folder)
     return shown
+
+
+def _warn_of_others(folder: Path) -> None:
+    """Tell of files that look like images and are none by torchvision's list."""
+    others = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in _OTHERS)
+    if others:
+        found = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
+        warnings.warn(f"left out in {folder.resolve()}: {found}; convert them to train on them", stacklevel=2)
 
 
 def _is_image(path: Path) -> bool:

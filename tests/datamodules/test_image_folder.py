@@ -48,6 +48,15 @@ def every(data):
     return sorted(grey for split in ("train", "val") for grey in greys(data.load(split)))
 
 
+def test_images_of_other_endings_are_left_out_and_counted(flat):
+    for name in ("a.gif", "b.GIF", "c.heic"):
+        (flat / name).write_bytes(b"")
+    (flat / "list.txt").write_text("not an image")
+    with pytest.warns(UserWarning, match=r"left out in .*: 2 \.gif, 1 \.heic; convert them") as warned:
+        assert every(module(flat, val_size=4)) == list(range(20))
+    assert len(warned) == 1
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("memory_limit", [4.0, 0.0], ids=["in memory", "by workers"])
 def test_subfolders_are_classes_in_alphabetical_order(tmp_path, memory_limit, workers):
