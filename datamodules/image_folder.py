@@ -119,8 +119,17 @@ class ImageFolderDataModule(DecodedDataModule):
                 f"there is no folder {folder.resolve()}: name one by root (--data.root) that holds images, or a "
                 "subfolder of images for each class, or subfolders train, val and test of either"
             )
-        if not self.labels:
-            return _images(folder), None
+        left_out: Counter[str] = Counter()
+        classes = self._classes_of(folder) if self.labels else []
+        found = [(path, name.name) for name in classes for path in _images(name, left_out)]
+        files = [path for path, _ in found] if classes else _images(folder, left_out)
+        if left_out:
+            counts = ", ".join(f"{count} {ending}" for ending, count in sorted(left_out.items()))
+            warnings.warn(f"left out in {folder.resolve()}: {counts}; convert them to train on them", stacklevel=2)
+        return files, [name for _, name in found] if classes else None
+
+    def _classes_of(self, folder: Path) -> list[Path]:
+        """Its subfolders, in order; none of a flat folder."""
         flat = [path for path in folder.iterdir() if _is_image(path)]
         classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         if flat and classes:
@@ -128,10 +137,7 @@ class ImageFolderDataModule(DecodedDataModule):
                 f"{folder.resolve()} holds {len(flat)} images beside subfolders, such as {classes[0].name}: "
                 "move them into classes, or pass labels=False (--data.labels false) to train on all without labels"
             )
-        if not classes:
-            return _images(folder), None
-        found = [(path, folder.name) for folder in classes for path in _images(folder)]
-        return [path for path, _ in found], [name for _, name in found]
+        return classes
 
 
 class _Files(Pictures):
@@ -163,25 +169,22 @@ class _Files(Pictures):
             raise ValueError(f"{path}: {error}") from error
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files at any depth, in order; no hidden ones, and none of hidden folders."""
+def _images(folder: Path, left_out: Counter[str]) -> list[Path]:
+    """The image files at any depth, in order, and in `left_out` how many have other endings; nothing that is hidden."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    paths = sorted(path for path in folder.rglob("*") if _is_image(path))
-    shown = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    shown = []
+    for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if _is_image(path):
+            shown.append(path)
+        elif path.suffix.lower() in _OTHERS:
+            left_out[path.suffix.lower()] += 1
     if not shown:
         endings = ", ".join(IMG_EXTENSIONS)
         raise FileNotFoundError(f"there are no images in {folder.resolve()}, no files that end in {endings}")
-    _warn_of_others(folder)
     return shown
-
-
-def _warn_of_others(folder: Path) -> None:
-    """Tell of files that look like images and are none by torchvision's list."""
-    others = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in _OTHERS)
-    if others:
-        found = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
-        warnings.warn(f"left out in {folder.resolve()}: {found}; convert them to train on them", stacklevel=2)
 
 
 def _is_image(path: Path) -> bool:

@@ -57,6 +57,18 @@ def test_images_of_other_endings_are_left_out_and_counted(flat):
     assert len(warned) == 1
 
 
+def test_what_is_left_out_of_classes_is_told_once_and_nothing_of_hidden_folders(tmp_path):
+    for name in ("bird", "cat"):
+        for index in range(6):
+            paint(tmp_path / name / f"{index}.png", index)
+        (tmp_path / name / "more.gif").write_bytes(b"")
+    (tmp_path / "cat" / ".cache").mkdir()
+    (tmp_path / "cat" / ".cache" / "old.gif").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r": 2 \.gif; convert them") as warned:
+        module(tmp_path, val_size=2).load("train")
+    assert len(warned) == 1
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("memory_limit", [4.0, 0.0], ids=["in memory", "by workers"])
 def test_subfolders_are_classes_in_alphabetical_order(tmp_path, memory_limit, workers):
