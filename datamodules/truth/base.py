@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,12 @@ def normalised_weights(weights: Tensor | None, modes: int) -> Tensor:
     if weights.shape != (modes,) or not ((weights > 0) & weights.isfinite()).all():
         raise ValueError(f"weights must be positive and of shape ({modes},), got {weights}")
     return weights.double() / weights.double().sum()
+
+
+def most_likely(log_joint: Tensor, within: Tensor) -> Tensor:
+    """The mode of largest log_joint, (N, K), among those that a sample is `within`, (N, K) bool; -1 without any."""
+    best, mode = log_joint.masked_fill(~within, -torch.inf).max(1)
+    return torch.where(best > -torch.inf, mode, -1)
 
 
 class Truth(ABC):
@@ -80,6 +87,11 @@ class Truth(ABC):
             raise ValueError(f"n must be at least 1, got {n}")
         missed = (1 - self.high_quality * self.weights) ** n
         return Floors(float((1 - missed).sum()), self.high_quality, (self.num_modes - 1) / (2 * n))
+
+    def _by_block(self, x: Tensor, rows: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """A function of float64 samples, applied to so many rows at a time, which bounds the memory it takes."""
+        self._check(x)
+        return torch.cat([function(block.double()) for block in torch.split(x, rows)])
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != self.dimension:

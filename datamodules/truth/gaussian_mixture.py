@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from datamodules.checks import require_positive
 from datamodules.seeding import keyed_generator
-from datamodules.truth.base import Truth, normalised_weights
+from datamodules.truth.base import Truth, most_likely, normalised_weights
 
 # Mass of a 2-D Gaussian within 3 std: the radius is Rayleigh distributed, P(r < 3 std) = 1 - exp(-9/2).
 HIGH_QUALITY_MASS = 1 - math.exp(-9 / 2)
@@ -76,17 +75,15 @@ class GaussianMixture(Truth):
         where the least Mahalanobis distance would give a narrow mode's samples to any wide one around it. For equal
         weights and one std it is the nearest mode.
         """
+        return self._by_block(x, self._rows, self._assign)
 
-        def mode(distance: Tensor) -> Tensor:
-            near = self._log_joint(distance).masked_fill(~(distance <= self.radius), -torch.inf)
-            best, index = near.max(1)
-            return torch.where(best > -torch.inf, index, -1)
-
-        return self._by_block(x, mode)
+    def _assign(self, x: Tensor) -> Tensor:
+        distance = self._distances(x)
+        return most_likely(self._log_joint(distance), distance <= self.radius)
 
     def log_density(self, x: Tensor) -> Tensor:
         """Log density at samples."""
-        return self._by_block(x, lambda distance: torch.logsumexp(self._log_joint(distance), 1))
+        return self._by_block(x, self._rows, lambda rows: torch.logsumexp(self._log_joint(self._distances(rows)), 1))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw samples and their modes."""
@@ -169,11 +166,6 @@ class GaussianMixture(Truth):
     def _rows(self) -> int:
         """Samples whose distances are taken at once."""
         return max(1, _BLOCK // (self.num_modes * (1 if self._inverse is None else self.dimension) + self.dimension))
-
-    def _by_block(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """A function of the distances (n, K), applied to blocks of samples."""
-        self._check(x)
-        return torch.cat([function(self._distances(rows.double())) for rows in torch.split(x, self._rows)])
 
     def _distances(self, x: Tensor) -> Tensor:
         means = self.means.to(x.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from datamodules.checks import require_positive
 from datamodules.seeding import keyed_generator
-from datamodules.truth.base import Truth, normalised_weights
+from datamodules.truth.base import Truth, most_likely, normalised_weights
 from datamodules.truth.gaussian_mixture import HIGH_QUALITY_MASS, chi_quantile, normal_tail
 
 _BLOCK = 2**21  # numbers in the largest temporary, of which there are a few: 16 MiB
@@ -189,19 +188,17 @@ class ManifoldTruth(Truth):
         The rule of GaussianMixture, by geodesic distance of the projection, the normal offset included in `radius`. For
         equal weights on a flat manifold it is the nearest mode.
         """
-        return self._by_block(x, self._assign)
+        return self._by_block(x, self._rows, self._assign)
 
     def _assign(self, x: Tensor) -> Tensor:
         coordinates, offset = self._nearest(x)
         distance = self._distance(coordinates[:, None], self.centres.to(x.device))
         score = torch.hypot(distance / self.tangential_std, offset[:, None] / self.normal_std)
-        near = self._log_joint(distance).masked_fill(~(score <= self.radius), -torch.inf)
-        best, mode = near.max(1)
-        return torch.where(best > -torch.inf, mode, -1)
+        return most_likely(self._log_joint(distance), score <= self.radius)
 
     def log_density(self, x: Tensor) -> Tensor:
         """Log density at samples; -inf where no point's normal space holds the sample."""
-        return self._by_block(x, self._log_density)
+        return self._by_block(x, self._rows, self._log_density)
 
     def _log_density(self, x: Tensor) -> Tensor:
         feet = self.feet(x)
@@ -234,11 +231,10 @@ class ManifoldTruth(Truth):
         """Points off the manifold by normal coordinates (N, d - m), (N, d)."""
         return self.embed(coordinates) + torch.einsum("nk,nkd->nd", offset, self.normals(coordinates))
 
-    def _by_block(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """A function of samples applied to blocks of them, so that coordinates' differences (n, F, K, c) stay small."""
-        self._check(x)
-        rows = max(1, _BLOCK // (_FEET * self.centres.numel()))
-        return torch.cat([function(block.double()) for block in torch.split(x, rows)])
+    @property
+    def _rows(self) -> int:
+        """Samples looked at at once, so that coordinates' differences (n, F, K, c) stay small."""
+        return max(1, _BLOCK // (_FEET * self.centres.numel()))
 
     def _nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates of the nearest point, (N, c), and the distance to it, (N,)."""
