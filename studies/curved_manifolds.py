@@ -28,8 +28,7 @@ from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from datamodules.truth import Hairpin
-from studies.gap_signal import OBJECTIVES, Displaced, across, in_the_bend, optimum, pointed, trained_signal
+from studies.gap_signal import OBJECTIVES, Displaced, across, hairpin, in_the_bend, optimum, pointed, trained_signal
 from studies.hairpin_gans import (
     LENGTH,
     LOSSES,
@@ -249,7 +248,7 @@ def displaced(case: str, gap: float) -> Displaced:
 def ratios(points: int = 4000) -> Iterator[Row]:
     """W1 across the gap, in the plane and by shortest paths of a graph on the curve, against the closed form."""
     for gap, printed in RATIOS.items():
-        truth = Hairpin(MODES, LENGTH, gap, 0.03, gap / 12)
+        truth = hairpin(gap, MODES, LENGTH)
         at = torch.linspace(0, float(truth.lengths[0]), points, dtype=torch.float64)[:, None]
         curve = truth.embed(at).numpy()
         steps = np.linalg.norm(np.diff(curve, axis=0), axis=1)
@@ -344,7 +343,7 @@ def _known(values: list[float]) -> list[float]:
 
 
 def _scatter(ax: Axes, samples: Any, gap: float, unrolled: bool) -> None:
-    truth = Hairpin(MODES, LENGTH, gap, 0.03, gap / 12)
+    truth = hairpin(gap, MODES, LENGTH)
     at = torch.linspace(0, float(truth.lengths[0]), 400, dtype=torch.float64)[:, None]
     shape = truth.unrolled() if unrolled else truth
     ax.plot(*shape.embed(at).T.numpy(), color="0.8", lw=0.8)

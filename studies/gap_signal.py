@@ -173,16 +173,21 @@ class Displaced:
         return angle(self.truth.means[self.mode] - start, self.geodesic_direction())
 
 
+def hairpin(gap: float, modes: int, length: float) -> Hairpin:
+    """As HairpinDataModule makes it, of narrow modes and noise in proportion to the gap."""
+    return Hairpin(modes, length, gap, 0.03, gap / 12)
+
+
 def across(gap: float, modes: int, length: float, unrolled: bool = False) -> Displaced:
     """The second mode of the upper sheet, lost to the one across the gap: far from the bend."""
-    truth = Hairpin(modes, length, gap, 0.03, gap / 12)
+    truth = hairpin(gap, modes, length)
     place = float(truth.centres[1, 0])
     return Displaced(truth.unrolled() if unrolled else truth, 2 * modes - 2, place)
 
 
 def in_the_bend(gap: float, modes: int, length: float) -> Displaced:
     """The last mode of the lower sheet, lost to the middle of the bend."""
-    truth = Hairpin(modes, length, gap, 0.03, gap / 12)
+    truth = hairpin(gap, modes, length)
     return Displaced(truth, modes - 1, length + truth.bend / 2)
 
 

@@ -76,6 +76,6 @@ class DenseWhitening(Whitening):
         """
         if self.shrinkage != "oas":
             return torch.full_like(trace, float(self.shrinkage))
-        mean, power = (trace / d).square(), squares / d**2
-        excess = (n + 1) * (power - mean / d)  # 0 where S is a multiple of the identity
-        return torch.where(excess > 0, (power + mean) / excess, 1).clamp(max=1)
+        mean, second = (trace / d).square(), squares / d**2
+        excess = (n + 1) * (second - mean / d)  # 0 where S is a multiple of the identity
+        return torch.where(excess > 0, (second + mean) / excess, 1).clamp(max=1)

@@ -87,8 +87,8 @@ def test_a_wrong_signal_breaks_it(status, monkeypatch):
 
 
 def test_a_bend_of_another_length_breaks_it(status, monkeypatch):
-    truth = curved_manifolds.Hairpin
-    monkeypatch.setattr(curved_manifolds, "Hairpin", lambda modes, length, *rest: truth(modes, 1.01 * length, *rest))
+    made = curved_manifolds.hairpin
+    monkeypatch.setattr(curved_manifolds, "hairpin", lambda gap, modes, length: made(gap, modes, 1.01 * length))
     assert status() == 1
 
 
