@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
+from metric_recipes import CASES, EXPORTED, Case, split_over
+from torch import nn
+from workers import GlooPool
 
-import callbacks.metrics
-
-GENERATOR = torch.Generator().manual_seed(0)
-ROWS = torch.randn(400, 5, generator=GENERATOR)
-MODES = torch.randint(-1, 4, (400,), generator=GENERATOR)
+ALL = torch.arange(200)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A metric's constructor and data: reals (or none) and generated samples."""
-
-    make: Callable[..., Metric]
-    generated: Tensor
-    real: Tensor | None = None
-    side: dict[str, bool] = field(default_factory=dict)
-
-    def filled(self, **kwargs: Any) -> Metric:
-        metric = self.make(**kwargs)
-        if self.real is not None:
-            metric.update(self.real, real=True)
-        return metric
-
-
-CASES = {
-    "FrechetDistance": Case(callbacks.metrics.FrechetDistance, 2 * ROWS[200:] + 1, ROWS[:200], {"real": False}),
-    "ModeCoverage": Case(
-        lambda **kwargs: callbacks.metrics.ModeCoverage(4, **kwargs), MODES[200:], MODES[:200], {"real": False}
-    ),
-    "CopyRate": Case(
-        lambda **kwargs: callbacks.metrics.CopyRate(ROWS[:90], ROWS[90:200], quantile=0.2, **kwargs), ROWS[200:]
-    ),
-}
-EXPORTED = {
-    name
-    for name in callbacks.metrics.__all__
-    if isinstance(getattr(callbacks.metrics, name), type) and issubclass(getattr(callbacks.metrics, name), Metric)
-}
-
-
-@pytest.fixture(params=sorted(EXPORTED))
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+@pytest.fixture(params=EXPORTED)
+def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
-
-
-def value_of(case: Case, metric: Metric, *batches: Tensor) -> Any:
-    for batch in batches:
-        metric.update(batch, **case.side)
-    return metric.compute()
 
 
 def close(one: Any, other: Any) -> None:
@@ -67,7 +24,7 @@ def close(one: Any, other: Any) -> None:
 
 
 def test_values_are_float64_scalars(case: Case) -> None:
-    value = value_of(case, case.filled(), case.generated)
+    value = case.value(case.filled())
     for scalar in value.values() if isinstance(value, dict) else [value]:
         assert scalar.shape == ()
         assert scalar.dtype == torch.float64
@@ -75,62 +32,62 @@ def test_values_are_float64_scalars(case: Case) -> None:
 
 
 def test_batches_do_not_matter(case: Case) -> None:
-    whole = value_of(case, case.filled(), case.generated)
-    close(value_of(case, case.filled(), *case.generated.split(7), case.generated[:0]), whole)
+    whole = case.value(case.filled())
+    close(case.value(case.filled(), *ALL.split(7), ALL[:0]), whole)
 
 
 def test_forward_gives_the_batch_and_accumulates(case: Case) -> None:
-    first, second = case.generated.split([30, 170])
     metric = case.filled()
-    close(metric(first, **case.side), value_of(case, case.filled(), first))
-    close(metric(second, **case.side), value_of(case, case.filled(), second))
-    close(metric.compute(), value_of(case, case.filled(), case.generated))
+    for index in ALL.split([80, 120]):
+        views = [view[index] for view in case.generated] + [index] * ("index" in getattr(metric, "sees", ()))
+        close(metric(views[0], *[False] * case.sided, *views[1:]), case.value(case.filled(), index))
+    close(metric.compute(), case.value(case.filled()))
 
 
 def test_forward_without_a_value_accumulates_nevertheless(case: Case) -> None:
     if case.real is None:
         pytest.skip("takes no reals")
     metric = case.make()
+    views = [*case.real, *[ALL] * ("index" in getattr(metric, "sees", ()))]
     with pytest.raises(ValueError, match="generated sample"):
-        metric(case.real, real=True)
-    close(value_of(case, metric, case.generated), value_of(case, case.filled(), case.generated))
+        metric(views[0], True, *views[1:])
+    close(case.value(metric), case.value(case.filled()))
 
 
 def test_merged_metrics_hold_the_union(case: Case) -> None:
     metric, other = case.filled(), case.make()
-    metric.update(case.generated[:50], **case.side)
-    other.update(case.generated[50:], **case.side)
+    case.show(metric, False, ALL[:50])
+    case.show(other, False, ALL[50:])
     other.merge_state(metric)
-    close(other.compute(), value_of(case, case.filled(), case.generated))
+    close(other.compute(), case.value(case.filled()))
 
 
 def test_reset_forgets_everything(case: Case) -> None:
     metric = case.filled()
-    expected = value_of(case, metric, case.generated)
+    expected = case.value(metric)
     metric.reset()
     with pytest.raises(ValueError, match="update"), pytest.warns(UserWarning, match="before the ``update``"):
         metric.compute()
     if case.real is not None:
-        metric.update(case.real, real=True)
-    close(value_of(case, metric, case.generated), expected)
+        case.show(metric, True)
+    close(case.value(metric), expected)
 
 
 def test_reset_keeps_cached_reals(case: Case) -> None:
     if case.real is None:
         pytest.skip("takes no reals")
     metric = case.filled(reset_real_features=False)
-    value_of(case, metric, case.generated[:20])
+    case.value(metric, ALL[:90])
     metric.reset()
-    close(value_of(case, metric, case.generated), value_of(case, case.filled(), case.generated))
+    close(case.value(metric), case.value(case.filled()))
 
 
 def test_pickles_and_clones_go_on_alone(case: Case) -> None:
     metric = case.filled()
-    first, second = case.generated.split(100)
-    metric.update(first, **case.side)
+    case.show(metric, False, ALL[:100])
     for copy in (pickle.loads(pickle.dumps(metric)), metric.clone()):
-        close(value_of(case, copy, second), value_of(case, case.filled(), case.generated))
-    close(metric.compute(), value_of(case, case.filled(), first))
+        close(case.value(copy, ALL[100:]), case.value(case.filled()))
+    close(metric.compute(), case.value(case.filled(), ALL[:100]))
 
 
 def test_a_module_that_holds_it_casts_nothing_and_saves_nothing(case: Case) -> None:
@@ -138,14 +95,20 @@ def test_a_module_that_holds_it_casts_nothing_and_saves_nothing(case: Case) -> N
     holder.metric = case.filled()
     holder.to(torch.bfloat16).half().double()
     assert holder.state_dict() == {}
-    close(value_of(case, holder.metric, case.generated), value_of(case, case.filled(), case.generated))
+    close(case.value(holder.metric), case.value(case.filled()))
+
+
+@pytest.mark.parametrize("shares", ["turns", "uneven", "empty"])
+def test_two_processes_give_the_value_of_one(case: Case, shares: str, gloo: GlooPool) -> None:
+    name = next(name for name, made in CASES.items() if made is case)
+    for together, alone in gloo(split_over, name, shares):
+        torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)
 
 
 def test_the_global_random_state_is_left_alone(case: Case) -> None:
     before = torch.get_rng_state()
     metric = case.filled()
-    metric(case.generated, **case.side)
-    metric.compute()
+    case.value(metric)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -163,7 +126,7 @@ def test_values_are_drawn(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     pyplot = pytest.importorskip("matplotlib.pyplot")
     metric = case.filled()
-    value_of(case, metric, case.generated)
+    case.value(metric)
     figure, _ = metric.plot()
     assert figure.axes
     pyplot.close("all")
