@@ -94,7 +94,11 @@ class Classifier(Extractor):
 
     def probabilities(self, samples: Tensor) -> Tensor:
         """Class probabilities of the samples, float32 (N, K)."""
-        return self._exactly(self.logits, self(samples)).softmax(1)
+        return self.probabilities_of(self(samples))
+
+    def probabilities_of(self, features: Tensor) -> Tensor:
+        """Class probabilities, float32 (N, K), from features (N, d) that are known already."""
+        return self._exactly(self.logits, features).softmax(1)
 
     def classify(self, samples: Tensor) -> Tensor:
         """The most probable class of each sample, int64 (N,) in [0, K - 1]."""
