@@ -159,8 +159,8 @@ class SampleMetric(Metric, ABC):
     def reset(self) -> None:
         """Forget the generated samples, and the reals too if ``reset_real_features``."""
         keeps = [] if self.reset_real_features else [name for name in self._defaults if name.startswith("real_")]
-        kept = {name: getattr(self, name) for name in keeps}
-        super().reset()
+        kept = {name: list(state) if isinstance(state := getattr(self, name), list) else state for name in keeps}
+        super().reset()  # empties lists in place
         for name, value in kept.items():
             setattr(self, name, value)
 
