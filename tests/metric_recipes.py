@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 import callbacks.metrics
-from callbacks.metrics import CopyRate, FrechetDistance, ModeCoverage
+from callbacks.metrics import CopyRate, FrechetDistance, ModeCoverage, VendiScore
 
 Views = tuple[Tensor, ...]
 
@@ -65,6 +65,7 @@ class Case:
 
 
 CASES = {
+    "VendiScore": Case(VendiScore, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
     "FrechetDistance": Case(FrechetDistance, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
     "ModeCoverage": Case(
         lambda **kwargs: ModeCoverage(4, **kwargs), (integers(1, 200, -1, 4),), (integers(0, 200, -1, 4),)

@@ -4,6 +4,7 @@ from callbacks.metrics.copy_rate import CopyRate
 from callbacks.metrics.extractors import Classifier, DigitsClassifier, Extractor, Pixels
 from callbacks.metrics.frechet_distance import FrechetDistance
 from callbacks.metrics.mode_coverage import ModeCoverage
+from callbacks.metrics.vendi_score import VendiScore
 
 __all__ = [
     "Classifier",
@@ -13,4 +14,5 @@ __all__ = [
     "FrechetDistance",
     "ModeCoverage",
     "Pixels",
+    "VendiScore",
 ]
