@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+ROUND_OFF = 1e-3  # a quarter of a step of uint8: samples this far out of range are clamped, further ones refused
 
 
 class Extractor(nn.Module, ABC):
@@ -18,29 +21,43 @@ class Extractor(nn.Module, ABC):
     graph; autocast does not reach them. The network is no submodule: it follows ``to(device)``, but neither training
     mode, nor casts, nor optimizers, nor checkpoints of a module that holds the extractor see it.
 
+    Features can be compared where name, weights, ``resize`` and ``value_range`` are the same; ``hash`` covers them.
+
     Args:
         name: names the features in logs.
-        num_features: d; None where it is that of the samples.
+        num_features: d; None where samples or a network that is loaded later determine it.
         network: holds all weights; float32 and in eval mode from here on.
+        resize: says what is done to samples before the network, resizing above all, such as "bilinear 299x299".
+        value_range: of samples; None where any finite floats will do.
     """
 
     network: nn.Module
 
-    def __init__(self, name: str, num_features: int | None, network: nn.Module) -> None:
+    def __init__(
+        self,
+        name: str,
+        num_features: int | None,
+        network: nn.Module,
+        *,
+        resize: str = "none",
+        value_range: tuple[float, float] | None = (0.0, 1.0),
+    ) -> None:
         super().__init__()
         self.name = name
         self.num_features = num_features
+        self.resize = resize
+        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
         object.__setattr__(self, "network", network.float().eval().requires_grad_(False))  # not as a submodule
         self.eval()
 
     @abstractmethod
     def features(self, samples: Tensor) -> Tensor:
-        """Features (N, d) of float32 samples; runs in ``forward``, without grad and autocast."""
+        """Features (N, d) of float32 samples in range; runs in ``forward``, without grad and autocast."""
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that change with the name and with any weight."""
-        digest = hashlib.sha256(self.name.encode())
+        """Twelve hex digits that change with the name, any weight, ``resize`` and ``value_range``."""
+        digest = hashlib.sha256(f"{self.name}\n{self.resize}\n{self.value_range}\n".encode())
         for key, weight in self.network.state_dict().items():
             digest.update(f"{key} {tuple(weight.shape)}".encode())
             digest.update(weight.cpu().contiguous().numpy().tobytes())
@@ -50,11 +67,10 @@ class Extractor(nn.Module, ABC):
         """Features of the samples, float32 (N, d).
 
         Raises:
-            ValueError: samples are not floating, or of a shape the network does not take.
+            ValueError: samples are not floating, not finite, out of ``value_range`` by more than round-off, or of a
+                shape the network does not take.
         """
-        if not samples.is_floating_point():
-            raise ValueError(f"samples are {samples.dtype}; extractors take floats in data space (uint8 images / 255).")
-        features: Tensor = self._exactly(self.features, samples)
+        features: Tensor = self._exactly(self.features, self._in_range(samples))
         if features.ndim != 2 or len(features) != len(samples) or self.num_features not in (None, features.shape[1]):
             shape = f"({len(samples)}, {self.num_features or 'd'})"
             raise ValueError(f"{type(self).__name__}.features gave shape {tuple(features.shape)}, not {shape}.")
@@ -64,6 +80,32 @@ class Extractor(nn.Module, ABC):
         """Stays in eval mode, whatever is asked."""
         return super().train(False)
 
+    def _in_range(self, samples: Tensor) -> Tensor:
+        """The samples without a graph, what round-off put out of range clamped."""
+        if not samples.is_floating_point():
+            raise ValueError(f"samples are {samples.dtype}; extractors take floats in data space (uint8 images / 255).")
+        samples = samples.detach()
+        if not samples.numel() or samples.is_meta:
+            return samples
+        least, largest = (float(value) for value in samples.aminmax())  # NaN where there is one
+        if not (abs(least) < float("inf") and abs(largest) < float("inf")):
+            bad = int((~samples.isfinite()).flatten(1).any(1).sum())
+            raise ValueError(
+                f"{bad} of {len(samples)} samples are not finite (NaN or infinity): the generator has diverged or the "
+                "data are damaged. Leave such samples out, and count them, rather than average over the others."
+            )
+        if self.value_range is None or self.value_range[0] <= least <= largest <= self.value_range[1]:
+            return samples
+        low, high = self.value_range
+        if low - ROUND_OFF <= least and largest <= high + ROUND_OFF:
+            return samples.clamp(low, high)
+        outside = int(((samples < low) | (samples > high)).sum())
+        raise ValueError(
+            f"samples go from {least:.4g} to {largest:.4g}, and {outside:,} of {samples.numel():,} values are outside "
+            f"[{low:g}, {high:g}], which {type(self).__name__} takes: bring them to data space (the datamodule's "
+            f"`decode`), or clamp them ({low:g}, {high:g}) if that is meant."
+        )
+
     @staticmethod
     @torch.no_grad()
     def _exactly(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
@@ -71,7 +113,8 @@ class Extractor(nn.Module, ABC):
             return function(inputs.detach().float()).float()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        here = next((weight.device for weight in self.network.state_dict().values()), torch.device("cpu"))
+        tensors = chain(self.network.parameters(), self.network.buffers())
+        here = next((weight.device for weight in tensors), torch.device("cpu"))
         self.network.to(fn(torch.empty(0, device=here)).device)  # the dtype stays
         apply: Callable[..., Extractor] = super()._apply
         return apply(fn, recurse)
@@ -81,11 +124,23 @@ class Classifier(Extractor):
     """An extractor whose features also tell the class of a sample.
 
     Args:
+        name: as of Extractor, like all other arguments but this:
         num_classes: K.
     """
 
-    def __init__(self, name: str, num_features: int | None, num_classes: int, network: nn.Module) -> None:
-        super().__init__(name, num_features, network)
+    num_classes: int
+
+    def __init__(
+        self,
+        name: str,
+        num_features: int | None,
+        num_classes: int,
+        network: nn.Module,
+        *,
+        resize: str = "none",
+        value_range: tuple[float, float] | None = (0.0, 1.0),
+    ) -> None:
+        super().__init__(name, num_features, network, resize=resize, value_range=value_range)
         self.num_classes = num_classes
 
     @abstractmethod
