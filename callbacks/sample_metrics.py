@@ -2,68 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import inspect
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
-from callbacks.data_space import decoder, generated, training_reals
-from callbacks.metrics import Classifier, DigitsClassifier, Extractor, FrechetDistance, ModeCoverage
+import callbacks.metrics
+from callbacks.data_space import Numbered, decoder, generated, has_reals, reals, sampler
+from callbacks.evaluation import Evaluation
+from callbacks.evaluation_protocol import DataDigest, EvaluationProtocol
+from callbacks.feature_cache import FeatureCache, default_directory
+from callbacks.metrics import Classifier, DigitsClassifier, Extractor
+from callbacks.metrics.base import SampleMetric
+from callbacks.metrics.known import Known
+from callbacks.views import Views
 
-
-@dataclass
-class _Reference:
-    """What is known of one held-out split: its moments and its modes; complete once an evaluation went through it."""
-
-    fid: FrechetDistance
-    modes: ModeCoverage | None
-    assign: Callable[[Tensor], Tensor] | None
-    complete: bool = False
-    floor: float | None = None
-
-    def distance(self, features: Iterable[Tensor]) -> float:
-        """Frechet distance of the features of all processes to the split's."""
-        self.fid.reset()  # keeps the reals
-        for batch in features:
-            self.fid.update(batch, real=False)
-        return float(self.fid.compute())
+#: logged while training where nothing else is asked for: quality, diversity, and what is covered
+DEFAULT_METRICS = ("FrechetDistance", "PrecisionRecallDensityCoverage", "VendiScore", "ModeCoverage")
+_WORTH_KEEPING = 1.0  # seconds that the extraction of a split took, from which on its features are kept on disk
 
 
 class SampleMetrics(Callback):
     """Logs how samples compare with held-out data, in the features of an extractor, in data space.
 
-    - ``fid``: Frechet distance of ``n_samples`` samples to the held-out split.
-    - ``fid_floor``: that of as many training reals to the same split, which is what a perfect generator would score.
-    - ``fid_untrained``: that of the generator before its first iteration.
-    - ``modes``, ``mode_kl``, ``mode_share_min``, ``high_quality``: see ModeCoverage; by the datamodule's ``truth``
-      where it knows its modes, else by the extractor where it is a classifier.
+    At every validation, ``n_samples`` samples are generated and shown to all ``metrics`` at once; so the cadence, in
+    iterations, is the Trainer's ``val_check_interval`` (with ``check_val_every_n_epoch: null``) or the length of an
+    epoch, and ``ModelCheckpoint(monitor="fid")`` and ``EarlyStopping`` see every value. ``ValidationBudget`` bounds the
+    time it takes. Logged are each metric's names (see there), and beside each value:
 
-    The held-out split is what validation (or testing) iterates over, the same rows each time. Every process generates
-    its share, and values are equal on one process and on several.
+    - ``<name>_floor``: what real samples score in place of generated ones, the training split's first ``n_samples``
+      against the held-out split, or, where a metric compares with the training split, the held-out one.
+    - ``fid_untrained``: Frechet distance of the generator before its first iteration.
+    - ``raw/<name>``: the value of the generator itself, where ``raw`` asks for it beside its running average's.
+
+    `gan-modules validate` and `test` compute every metric of ``callbacks.metrics`` that applies to the data, print
+    them in a table, and write ``evaluation/<command>.json``; while training, each evaluation is a line of
+    ``evaluation/fit.jsonl``. Both hold the protocol of the values: extractor, split, data, numbers, and a hash of all
+    of it. Values of one hash can be compared; of two, not.
+
+    The held-out split is what validation (or testing) iterates over. Where the datamodule gives its reals
+    (``reals(split, space="data")``), they are read from there, and features of a slow extractor are kept on disk; a
+    foreign loader's batches are seen as validation goes over them, and there is no floor. Every process generates its
+    share, and values are equal on one process and on several.
 
     Args:
         extractor: maps data-space samples to features; the embedded digits network if None.
         n_samples: samples generated for each evaluation.
         sample_seed: names the sequence of samples; the same at every validation, so that changes are the model's.
+        metrics: that are logged while training, each of which must apply to the data; if None, FID, precision, recall,
+            density, coverage, the Vendi score and the modes covered, as far as they apply.
+        raw: whether the generator itself is evaluated beside its running average.
+        cache_dir: where features of reals are kept that took longer than a second; ``$GAN_MODULES_CACHE`` or the user's
+            cache directory if None; "" keeps none.
+
+    Raises:
+        ValueError: fewer than 2 samples; a metric is given twice, says nothing of such data, or has too few samples.
+        TypeError: the module has no ``sample``.
     """
 
-    def __init__(self, extractor: Extractor | None = None, n_samples: int = 1000, sample_seed: int = 0) -> None:
+    def __init__(
+        self,
+        extractor: Extractor | None = None,
+        n_samples: int = 1000,
+        sample_seed: int = 0,
+        metrics: list[SampleMetric] | None = None,
+        raw: bool = False,
+        cache_dir: str | None = None,
+    ) -> None:
         if n_samples < 2:
             raise ValueError(f"SampleMetrics(n_samples={n_samples}): a covariance needs at least 2 samples.")
+        kinds = [type(metric).__name__ for metric in metrics or ()]
+        if metrics is not None and (not kinds or len(set(kinds)) < len(kinds)):
+            raise ValueError(f"SampleMetrics(metrics={kinds}): give at least one metric, and each at most once.")
         self.extractor = DigitsClassifier() if extractor is None else extractor
         self.n_samples = n_samples
         self.sample_seed = sample_seed
-        self._references: dict[str, _Reference] = {}
-        self._untrained_features: list[Tensor] = []
+        self.metrics = metrics
+        self.raw = raw
+        self.cache = FeatureCache(default_directory() if cache_dir is None else Path(cache_dir) if cache_dir else None)
+        #: the last evaluation: values, floors and protocol, as written to disk
+        self.latest: dict[str, Any] = {}
+        self._splits: dict[str, _Split] = {}
+        self._untrained: list[Views] = []
         self._fid_untrained: float | None = None
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        module = sampler(pl_module)
+        if self.raw and "ema" not in inspect.signature(module.sample).parameters:
+            raise ValueError(
+                f"SampleMetrics(raw=True) calls sample(..., ema=False), which {type(pl_module).__name__}.sample does "
+                "not take: leave raw out."
+            )
+        self._splits.clear()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the untrained generator's features; their distance is known once a validation brought the reals."""
-        if trainer.global_step == 0:
-            self.extractor.to(pl_module.device)
-            self._untrained_features = [self.extractor(samples) for samples in self._samples(trainer, pl_module)]
+        self.extractor.to(pl_module.device)
+        if trainer.global_step == 0 and trainer.enable_validation:
+            self._untrained = list(
+                self._views(trainer, generated(trainer, pl_module, self.n_samples, self.sample_seed))
+            )
+            for views in self._untrained:
+                _ = views.features
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -77,66 +128,198 @@ class SampleMetrics(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
-            self._references.clear()  # it saw a part of the split
+            self._splits.clear()  # it saw a part of the split
             return
-        self._log(trainer, pl_module, "val")
+        self._evaluate(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module, "test")
-
-    def _log(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
-        values = self._evaluate(trainer, pl_module, self._reference(trainer, pl_module, split))
-        pl_module.log("fid", values.pop("fid"), prog_bar=True)
-        pl_module.log_dict(values)
-
-    def _reference(self, trainer: Trainer, pl_module: LightningModule, split: str) -> _Reference:
-        if split not in self._references:
-            self.extractor.to(pl_module.device)
-            fid = FrechetDistance(self.extractor.num_features, reset_real_features=False).to(pl_module.device)
-            truth = getattr(getattr(trainer, "datamodule", None), "truth", None)
-            modes, assign = None, None
-            if truth is not None:
-                modes, assign = ModeCoverage(truth.num_modes, reset_real_features=False), truth.assign
-            elif isinstance(self.extractor, Classifier):
-                modes = ModeCoverage(self.extractor.num_classes, reset_real_features=False)
-                assign = self.extractor.classify
-            self._references[split] = _Reference(fid, modes and modes.to(pl_module.device), assign)
-        return self._references[split]
-
-    def _see(self, trainer: Trainer, pl_module: LightningModule, split: str, batch: Any) -> None:
-        reference = self._reference(trainer, pl_module, split)
-        if reference.complete:
-            return
-        samples = decoder(trainer)(batch if isinstance(batch, Tensor) else batch[0])
-        reference.fid.update(self.extractor(samples), real=True)
-        if reference.modes is not None and reference.assign is not None:
-            reference.modes.update(reference.assign(samples), real=True)
-
-    def _samples(self, trainer: Trainer, pl_module: LightningModule) -> Iterable[Tensor]:
-        return generated(trainer, pl_module, self.n_samples, self.sample_seed)
-
-    def _evaluate(self, trainer: Trainer, pl_module: LightningModule, reference: _Reference) -> dict[str, float]:
-        reference.complete = True
-        if reference.floor is None and hasattr(getattr(trainer, "datamodule", None), "reals"):
-            reals = training_reals(trainer, self.n_samples)
-            reference.floor = reference.distance(self.extractor(real.to(pl_module.device)) for real in reals)
-        if self._untrained_features:
-            self._fid_untrained = reference.distance(self._untrained_features)
-            self._untrained_features = []
-        samples = list(self._samples(trainer, pl_module))
-        values = {"fid": reference.distance(map(self.extractor, samples))}
-        if reference.modes is not None and reference.assign is not None:
-            reference.modes.reset()
-            for batch in samples:
-                reference.modes.update(reference.assign(batch), real=False)
-            values |= {name: float(value) for name, value in reference.modes.compute().items()}
-        constants = {"fid_floor": reference.floor}
-        if reference is self._references.get("val"):
-            constants["fid_untrained"] = self._fid_untrained  # it was measured against that split
-        return values | {name: value for name, value in constants.items() if value is not None}
+        self._evaluate(trainer, pl_module, "test")
 
     def state_dict(self) -> dict[str, Any]:
         return {"fid_untrained": self._fid_untrained}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._fid_untrained = state_dict["fid_untrained"]
+
+    # --- one evaluation ---------------------------------------------------------------------------------------------
+
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
+        started = time.monotonic()
+        split = self._split(trainer, pl_module, name)
+        if not split.complete:
+            if has_reals(trainer):
+                self._read(trainer, split)
+            split.protocol = self._protocol(trainer, split)
+            split.complete = True
+            for logger in trainer.loggers:
+                logger.log_hyperparams({"evaluation": {name: asdict(split.protocol) | {"hash": split.protocol.hash}}})
+        evaluation = split.evaluation
+        if self._untrained:
+            self._fid_untrained = evaluation.values(self._untrained).get("fid")
+            self._untrained = []
+        samples = generated(trainer, pl_module, self.n_samples, self.sample_seed)
+        values = evaluation.values(self._views(trainer, samples))
+        if self.raw:
+            samples = generated(trainer, pl_module, self.n_samples, self.sample_seed, averaged=False)
+            raw = evaluation.values(self._views(trainer, samples))
+            values |= {f"raw/{metric}": value for metric, value in raw.items()}
+        constants = {f"{metric}_floor": value for metric, value in split.floors.items()}
+        if self._fid_untrained is not None and name == "val":
+            constants["fid_untrained"] = self._fid_untrained  # it was measured against that split
+        for metric, value in (values | constants).items():
+            pl_module.log(metric, value, prog_bar=metric == "fid")
+        assert split.protocol is not None
+        self.latest = {
+            "iteration": trainer.global_step,
+            "values": values,
+            "floors": split.floors,
+            "fid_untrained": self._fid_untrained,
+            "left_out": evaluation.left_out,
+            "protocol": asdict(split.protocol) | {"hash": split.protocol.hash},
+            "seconds": time.monotonic() - started,
+        }
+        self._tell(trainer, split)
+
+    def _tell(self, trainer: Trainer, split: _Split) -> None:
+        """Write the evaluation into the run's directory; a table of it where it is all that the command is for."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder = Path(trainer.default_root_dir, "evaluation")
+        folder.mkdir(parents=True, exist_ok=True)
+        if trainer.state.fn == "fit":
+            with (folder / "fit.jsonl").open("a") as file:
+                file.write(json.dumps(self.latest) + "\n")
+            return
+        path = folder / f"{trainer.state.fn.value}.json"  # type: ignore[union-attr]
+        path.write_text(json.dumps({"checkpoint": str(trainer.ckpt_path or "")} | self.latest, indent=2) + "\n")
+        console = Console()
+        console.print(_table(self.latest, str(split.protocol)))
+        console.print(f"Written to {path}", soft_wrap=True, highlight=False)
+
+    # --- the reals --------------------------------------------------------------------------------------------------
+
+    def _split(self, trainer: Trainer, pl_module: LightningModule, name: str) -> _Split:
+        if name not in self._splits:
+            self.extractor.to(pl_module.device)
+            datamodule = getattr(trainer, "datamodule", None)
+            known = Known(
+                truth=getattr(datamodule, "truth", None),
+                extractor_classes=self.extractor.num_classes if isinstance(self.extractor, Classifier) else None,
+                num_classes=getattr(pl_module, "num_classes", None),
+                shape=tuple(getattr(datamodule, "shape", ())),
+            )
+            # what is left to the callback to choose is chosen by what applies
+            templates, strict = self.metrics, True
+            if templates is None or trainer.state.fn != "fit":
+                given = {type(metric).__name__: metric for metric in templates or ()}
+                names = DEFAULT_METRICS if trainer.state.fn == "fit" else every_metric()
+                templates = [given.get(n) or getattr(callbacks.metrics, n)() for n in names]
+                templates += [metric for n, metric in given.items() if n not in names]
+                strict = False
+            self._splits[name] = _Split(name, Evaluation(templates, known, pl_module.device, strict))
+        return self._splits[name]
+
+    def _see(self, trainer: Trainer, pl_module: LightningModule, name: str, batch: Any) -> None:
+        """A batch of a foreign loader, which is seen only while validation goes over it."""
+        split = self._split(trainer, pl_module, name)
+        if split.complete or has_reals(trainer):
+            return
+        samples, labels = (batch, None) if isinstance(batch, Tensor) else (batch[0], (*batch, None)[1])
+        index = (split.data.rows + torch.arange(len(samples))) * trainer.world_size + trainer.global_rank
+        split.data.see(samples, index)
+        split.evaluation.see_reals(self._views(trainer, [(decoder(trainer)(samples), labels, index)]), "held_out")
+
+    def _read(self, trainer: Trainer, split: _Split) -> None:
+        """Show the metrics the reals that they ask for, and find their floors."""
+        evaluation = split.evaluation
+        split.data = self._digest(trainer, split.name)
+        evaluation.see_reals(self._reals(trainer, split.name, split.data), "held_out")
+        if evaluation.asks_for("training"):
+            training = self._reals(trainer, "train", self._digest(trainer, "train"))
+            evaluation.see_reals(training, "training")
+        split.floors = evaluation.floors(
+            training=self._views(trainer, reals(trainer, "train", self.n_samples)),
+            held_out=self._reals(trainer, split.name, split.data),
+        )
+
+    def _digest(self, trainer: Trainer, name: str) -> DataDigest:
+        data = DataDigest()
+        for samples, _, index in reals(trainer, name):
+            data.see(samples, index)
+        return data
+
+    def _reals(self, trainer: Trainer, name: str, data: DataDigest) -> Iterator[Views]:
+        """Views of this process's share of a split, with features from the cache where they are there."""
+        share = f"{trainer.global_rank}of{trainer.world_size}"
+        key = f"{self.extractor.name}-{name}-{self.extractor.hash}-{data}-{share}"
+        features = self.cache.load(key, data.rows)
+        fresh: list[Tensor] = []
+        spent, row = 0.0, 0
+        for batch in reals(trainer, name):
+            known = None if features is None else features[row : row + len(batch[0])]
+            (views,) = self._views(trainer, [batch], known)
+            started = time.monotonic()
+            fresh.append(views.features)
+            spent += time.monotonic() - started
+            row += len(views)
+            yield views
+        if features is None and fresh and spent > _WORTH_KEEPING:
+            self.cache.save(key, torch.cat(fresh))
+
+    def _protocol(self, trainer: Trainer, split: _Split) -> EvaluationProtocol:
+        share = torch.tensor([split.data.rows, split.data.value], device=trainer.strategy.root_device)
+        whole = DataDigest(*trainer.strategy.reduce(share, reduce_op="sum").tolist())
+        return EvaluationProtocol(
+            extractor=self.extractor.name,
+            extractor_hash=self.extractor.hash,
+            resize=getattr(self.extractor, "resize", None),
+            value_range=getattr(self.extractor, "value_range", None),
+            split=split.name,
+            data=str(whole),
+            n_real=whole.rows,
+            n_generated=self.n_samples,
+        )
+
+    def _views(self, trainer: Trainer, batches: Iterable[Numbered], features: Tensor | None = None) -> Iterator[Views]:
+        truth = getattr(getattr(trainer, "datamodule", None), "truth", None)
+        device = trainer.strategy.root_device
+        for samples, labels, index in batches:
+            yield Views(
+                samples.to(device),
+                self.extractor,
+                index=index,
+                labels=labels,
+                assign=None if truth is None else truth.assign,
+                features=None if features is None else features.to(device),
+            )
+
+
+class _Split:
+    """The metrics that have seen a held-out split, and what is known of it."""
+
+    def __init__(self, name: str, evaluation: Evaluation) -> None:
+        self.name = name
+        self.evaluation = evaluation
+        self.floors: dict[str, float] = {}
+        self.protocol: EvaluationProtocol | None = None
+        self.complete = False
+        self.data = DataDigest()  # of this process's share
+
+
+def every_metric() -> Sequence[str]:
+    """The names of all metrics that the package exports."""
+    exported = {name: getattr(callbacks.metrics, name) for name in callbacks.metrics.__all__}
+    return [name for name, cls in exported.items() if isinstance(cls, type) and issubclass(cls, SampleMetric)]
+
+
+def _table(latest: dict[str, Any], protocol: str) -> Table:
+    table = Table(title=f"iteration {latest['iteration']}", caption=protocol)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("generated", justify="right")
+    table.add_column("real", justify="right")
+    for name, value in latest["values"].items():
+        floor = latest["floors"].get(name.removeprefix("raw/"))
+        table.add_row(name, f"{value:.4g}", "" if floor is None else f"{floor:.4g}")
+    for name, reason in latest["left_out"].items():
+        table.add_row(f"[dim]{name}[/]", f"[dim]left out: {reason}[/]")
+    return table

@@ -173,15 +173,20 @@ class GANDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> EvaluationLoader:
         """The validation split, encoded, in a fixed order, each sample on exactly one process."""
-        return self._evaluation_loader("val")
+        return self._evaluation_loader("val", self._transform())
 
     def test_dataloader(self) -> EvaluationLoader:
         """The test split, likewise."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader("test", self._transform())
 
-    def reals(self, split: Split) -> Iterator[Batch]:
-        """Batches (real, labels) of a split in training space, at any time: a split not loaded yet is loaded."""
-        return iter(self._evaluation_loader(split))
+    def reals(self, split: Split, *, space: Literal["training", "data"] = "training") -> Iterator[Batch]:
+        """Batches (real, labels) of a split, in the order of evaluation, at any time: a split not loaded yet is loaded.
+
+        In data space they are what was loaded, without the rounding, or the loss of directions, of a whitening.
+        """
+        if space not in ("training", "data"):
+            raise ValueError(f"space={space!r} must be 'training' or 'data'")
+        return iter(self._evaluation_loader(split, self._transform() if space == "training" else None))
 
     def state_dict(self) -> dict[str, Any]:
         """The whitening's tensors by name, or None where it is not fitted; the training stream's position, or None.
@@ -213,9 +218,9 @@ class GANDataModule(LightningDataModule, ABC):
             self.whitening.load_state_dict(tensors)
         self._stream, self._position = None, state_dict["stream"]
 
-    def _evaluation_loader(self, split: Split) -> EvaluationLoader:
+    def _evaluation_loader(self, split: Split, transform: Callable[[Tensor], Tensor] | None) -> EvaluationLoader:
         return EvaluationLoader(
-            self._source(split), batch_size=self.eval_batch_size, transform=self._transform(), **self._process()
+            self._source(split), batch_size=self.eval_batch_size, transform=transform, **self._process()
         )
 
     def _process(self) -> dict[str, int]:
