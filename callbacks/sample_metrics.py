@@ -211,10 +211,9 @@ class SampleMetrics(Callback):
             # what is left to the callback to choose is chosen by what applies
             templates, strict = self.metrics, True
             if templates is None or trainer.state.fn != "fit":
-                given = {type(metric).__name__: metric for metric in templates or ()}
                 names = DEFAULT_METRICS if trainer.state.fn == "fit" else every_metric()
-                templates = [given.get(n) or getattr(callbacks.metrics, n)() for n in names]
-                templates += [metric for n, metric in given.items() if n not in names]
+                chosen = {name: getattr(callbacks.metrics, name)() for name in names}
+                templates = list((chosen | {type(metric).__name__: metric for metric in templates or ()}).values())
                 strict = False
             self._splits[name] = _Split(name, Evaluation(templates, known, pl_module.device, strict))
         return self._splits[name]

@@ -20,12 +20,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 # imported for their classes, which are then known by short name and found again by checkpoints
-import callbacks.metrics  # noqa: F401
 import datamodules.whitening  # noqa: F401
 import gan_modules.losses
 import gan_modules.networks
 import gan_modules.penalties
 import gan_modules.rules  # noqa: F401
+from callbacks import SampleMetrics
 from gan_modules import run_directory
 from gan_modules.base import GameModule
 from gan_modules.checkpoint_config import load_checkpoint, read_config
@@ -40,7 +40,7 @@ Train GANs that stay stable, and see why when they don't.
   gan-modules fit --config configs/quickstart.yaml              train on real digits, 2 minutes on a laptop
   gan-modules fit --config configs/quickstart.yaml --model WGANGP       the same with another variant
   gan-modules fit --config ... --ckpt_path last                 continue a run that was stopped
-  gan-modules test --ckpt_path runs/quickstart                  FID and modes on the test split
+  gan-modules test --ckpt_path runs/quickstart                  every metric on the test split, as a table and JSON
   gan-modules sample --ckpt_path runs/quickstart --n 1000 --out samples.npz
   gan-modules fit --model my_project.MyGAN --data DigitsDataModule --data.batch_size 64
                                                                 your own class, from the current directory
@@ -232,6 +232,13 @@ class GameCLI(LightningCLI):
         if self.section.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers() if self.subcommand == "fit" else False
         return super().instantiate_trainer(**kwargs)
+
+    def before_validate(self) -> None:
+        """Leave the table to SampleMetrics, whose own says more."""
+        if any(isinstance(callback, SampleMetrics) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+            self.config_init[self.config.subcommand].verbose = False
+
+    before_test = before_validate
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         given = [*(config.get("callbacks") or []), *callbacks]
