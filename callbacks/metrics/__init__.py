@@ -3,6 +3,7 @@
 from callbacks.metrics.copy_rate import CopyRate
 from callbacks.metrics.extractors import Classifier, DigitsClassifier, Extractor, Pixels
 from callbacks.metrics.frechet_distance import FrechetDistance
+from callbacks.metrics.inception_score import InceptionScore
 from callbacks.metrics.mode_coverage import ModeCoverage
 from callbacks.metrics.vendi_score import VendiScore
 
@@ -12,6 +13,7 @@ __all__ = [
     "DigitsClassifier",
     "Extractor",
     "FrechetDistance",
+    "InceptionScore",
     "ModeCoverage",
     "Pixels",
     "VendiScore",
