@@ -6,6 +6,7 @@ import os
 import secrets
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +59,16 @@ class FeatureCache:
                 np.savez(file, features=features.float().cpu().numpy(), key=np.array(key))
             os.replace(unfinished, path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
             warnings.warn(f"The features of real samples could not be kept in {path}: {error}", stacklevel=2)
 
     def _path(self, key: str) -> Path | None:
         return None if self.directory is None else self.directory / f"{key}.npz"
 
 
-def default_directory() -> Path:
-    """``$GAN_MODULES_CACHE``, or ``gan-modules`` in the user's cache directory."""
+def default_directory() -> Path | None:
+    """``$GAN_MODULES_CACHE``, none if it is set and empty, or ``gan-modules`` in the user's cache directory."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GAN_MODULES_CACHE") or Path(home, "gan-modules"), "features")
+    chosen = os.environ.get("GAN_MODULES_CACHE", str(Path(home, "gan-modules")))
+    return Path(chosen, "features") if chosen else None

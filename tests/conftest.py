@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it gives
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["WANDB_SILENT"] = "true"
+    os.environ["GAN_MODULES_CACHE"] = ""  # a test that wants features kept says where
 
 
 @pytest.fixture(scope="session")
