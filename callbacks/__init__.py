@@ -1,9 +1,19 @@
 """Callbacks that say how a game is going."""
 
+from callbacks.collapse_alarm import CollapseAlarm
 from callbacks.game_spectrum import GameSpectrum
 from callbacks.run_summary import RunSummary
 from callbacks.sample_grid import SampleGrid
 from callbacks.sample_metrics import SampleMetrics
+from callbacks.validation_budget import ValidationBudget
 from callbacks.weight_spectrum import WeightSpectrum
 
-__all__ = ["GameSpectrum", "RunSummary", "SampleGrid", "SampleMetrics", "WeightSpectrum"]
+__all__ = [
+    "CollapseAlarm",
+    "GameSpectrum",
+    "RunSummary",
+    "SampleGrid",
+    "SampleMetrics",
+    "ValidationBudget",
+    "WeightSpectrum",
+]

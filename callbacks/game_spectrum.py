@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.optim import Optimizer
 
 from callbacks.game_spectrum_picture import draw_spectrum
 from callbacks.game_spectrum_words import Situation, situation, words
+from callbacks.warn import warn_at
 from gan_modules.dynamics import GameJacobian, NotTwiceDifferentiableError, Stability, spectrum, stability
 from gan_modules.protocols import PLAYER_NAMES, Game
 
@@ -191,12 +190,12 @@ class GameSpectrum(Callback):
             return
         rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers]
         text = words(now, answer, rates, type(pl_module.rule).__name__, pl_module.rule.period)
-        _warn(text, trainer.global_step)
+        warn_at(trainer.global_step, text, StabilityWarning, self)
         self._said.add(now)
 
     def _complain(self, text: str, iteration: int) -> None:
         if text not in self._complaints:
-            _warn(text, iteration)
+            warn_at(iteration, text, StabilityWarning, self)
         self._complaints.add(text)
 
     def _draw(self, trainer: Trainer, answer: Stability) -> None:
@@ -209,12 +208,6 @@ class GameSpectrum(Callback):
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image("spectrum", [picture], step=trainer.global_step)
-
-
-@rank_zero_only
-def _warn(text: str, iteration: int) -> None:
-    # in place of a line of code, which says nothing to who trains, the iteration
-    warnings.warn_explicit(text, StabilityWarning, "GameSpectrum, iteration", iteration)
 
 
 def _leading(name: str, values: Tensor, k: int) -> dict[str, float]:
