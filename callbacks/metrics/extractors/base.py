@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ROUND_OFF = 1e-3  # a quarter of a step of uint8: samples this far out of range are clamped, further ones refused
+ROUND_OFF = 1e-3  # of the range, a quarter of a step of uint8: samples this far out are clamped, others refused
 
 
 class Extractor(nn.Module, ABC):
@@ -97,7 +97,8 @@ class Extractor(nn.Module, ABC):
         if self.value_range is None or self.value_range[0] <= least <= largest <= self.value_range[1]:
             return samples
         low, high = self.value_range
-        if low - ROUND_OFF <= least and largest <= high + ROUND_OFF:
+        slack = ROUND_OFF * (high - low)
+        if low - slack <= least and largest <= high + slack:
             return samples.clamp(low, high)
         outside = int(((samples < low) | (samples > high)).sum())
         raise ValueError(
