@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 import callbacks.metrics
-from callbacks.metrics import CopyRate, FrechetDistance, InceptionScore, ModeCoverage, VendiScore
+from callbacks.metrics import CopyRate, FrechetDistance, InceptionScore, ModeCoverage, MSSSIMDiversity, VendiScore
 
 Views = tuple[Tensor, ...]
 
@@ -65,6 +65,7 @@ class Case:
 
 
 CASES = {
+    "MSSSIMDiversity": Case(MSSSIMDiversity, (normal(0, 200, 192).sigmoid().reshape(200, 3, 8, 8),)),
     "InceptionScore": Case(InceptionScore, ((2 * normal(0, 200)).softmax(1),)),
     "VendiScore": Case(VendiScore, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
     "FrechetDistance": Case(FrechetDistance, (2 * normal(1, 200) + 1,), (normal(0, 200),)),

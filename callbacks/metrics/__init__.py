@@ -1,10 +1,23 @@
 """Metrics of generated samples, as torchmetrics on features, modes or samples, and the extractors of features."""
 
 from callbacks.metrics.copy_rate import CopyRate
-from callbacks.metrics.extractors import Classifier, DigitsClassifier, Extractor, Pixels
+from callbacks.metrics.extractors import (
+    Classifier,
+    DigitsClassifier,
+    Extractor,
+    InceptionV3,
+    MNISTClassifier,
+    ModuleClassifier,
+    ModuleExtractor,
+    Pixels,
+    RandomProjection,
+    StackedMNISTClassifier,
+    TorchFidelityExtractor,
+)
 from callbacks.metrics.frechet_distance import FrechetDistance
 from callbacks.metrics.inception_score import InceptionScore
 from callbacks.metrics.mode_coverage import ModeCoverage
+from callbacks.metrics.ms_ssim_diversity import MSSSIMDiversity
 from callbacks.metrics.vendi_score import VendiScore
 
 __all__ = [
@@ -14,7 +27,15 @@ __all__ = [
     "Extractor",
     "FrechetDistance",
     "InceptionScore",
+    "InceptionV3",
+    "MNISTClassifier",
+    "MSSSIMDiversity",
     "ModeCoverage",
+    "ModuleClassifier",
+    "ModuleExtractor",
     "Pixels",
+    "RandomProjection",
+    "StackedMNISTClassifier",
+    "TorchFidelityExtractor",
     "VendiScore",
 ]
