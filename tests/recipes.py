@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import gan_modules
-from callbacks import GameSpectrum
+from callbacks import GameSpectrum, SampleMetrics
+from callbacks.metrics import Pixels
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
 from gan_modules import GameModule, GANModule
@@ -93,9 +95,21 @@ def point(**kwargs: Any) -> PointDataModule:
     return PointDataModule(**{"batch_size": 4, "size": 16, **kwargs})
 
 
+_SCRATCH = tempfile.TemporaryDirectory()  # where runs write that do not say where; removed when the process ends
+
+
 def quiet_trainer(**kwargs: Any) -> Trainer:
     off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(**{"accelerator": "cpu", "log_every_n_steps": 1, "max_steps": 2, **off, **kwargs})
+    return Trainer(
+        **{
+            "accelerator": "cpu",
+            "log_every_n_steps": 1,
+            "max_steps": 2,
+            "default_root_dir": _SCRATCH.name,
+            **off,
+            **kwargs,
+        }
+    )
 
 
 def parameters(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -154,6 +168,18 @@ def latents_on_ranks(rank: int, world: int) -> Tensor:
         return next(z for z in seen if z.abs().sum() > 0)  # the shape check sends zeros
 
     return _with_ranks(rank, world, train)
+
+
+def evaluated_on_ranks(rank: int, world: int) -> dict[str, float]:
+    """Every metric that applies to points of a ring, and its floor, of an untrained generator."""
+    metrics = SampleMetrics(Pixels(), n_samples=300, cache_dir="")
+
+    def validate(**kwargs: Any) -> dict[str, float]:
+        trainer = quiet_trainer(callbacks=[metrics], **kwargs)
+        trainer.validate(make("NSGAN"), datamodule=ring(train_size=203, val_size=201), verbose=False)
+        return metrics.latest["values"] | {f"{name}_floor": v for name, v in metrics.latest["floors"].items()}
+
+    return _with_ranks(rank, world, validate)
 
 
 def _train(name: str, **kwargs: Any) -> dict[str, Tensor]:

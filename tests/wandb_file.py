@@ -28,17 +28,18 @@ def records(path: Path) -> Iterator[bytes]:
             pieces = b""
 
 
-def read(path: Path) -> tuple[set[str], dict[str, Any]]:
-    """The keys of the run's history, and its configuration."""
+def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The run's history, a dict of what was logged for each record of it, and its configuration."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    keys: set[str] = set()
+    history: list[dict[str, Any]] = []
     config: dict[str, Any] = {}
     for payload in records(path):
         record = Record()
         record.ParseFromString(payload)
-        for item in record.history.item:
-            keys.add(item.key or "/".join(item.nested_key))
+        if record.history.item:
+            items = record.history.item
+            history.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
         for update in (*record.run.config.update, *record.config.update):
             config[update.key or "/".join(update.nested_key)] = json.loads(update.value_json)
-    return keys, config
+    return history, config
