@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from callbacks.metrics.known import Known, NotApplicable
-from callbacks.metrics.moments import merged, no_moments
+from callbacks.metrics.moments import ROWS, extended, merged, no_moments, widened
 from callbacks.metrics.reservoir import DTYPES, least, position
 
 CAPACITY = 10_000  # rows that a metric keeps of each side
@@ -77,8 +77,45 @@ class SampleMetric(Metric, ABC):
     # --- states -----------------------------------------------------------------------------------------------------
 
     def add_moments(self, name: str, num_features: int | None = None) -> None:
-        """A state of count, mean and scatter of features (see ``moments``); of unknown d where None."""
+        """States of count, mean and scatter of features (see ``moments``); of unknown d where None.
+
+        Rows wait in a second state until there are more than d of them, and enough for products at full speed. Until
+        then they are the smaller state, and a factor of their covariance (see ``few``).
+        """
         self.add_state(name, no_moments(num_features or 0), dist_reduce_fx=merged)
+        self.add_state(f"{name}_waiting", [], dist_reduce_fx="cat")
+
+    def extend(self, name: str, rows: Tensor) -> None:
+        """Add checked rows (N, d) to moments."""
+        waiting = getattr(self, f"{name}_waiting")
+        if len(rows):
+            waiting.append(rows.clone())  # who gave them may write over them
+        if self._waiting(name) > max(rows.shape[1], ROWS):
+            self.moments(name)
+
+    def num_rows(self, name: str) -> int:
+        """How many rows moments were given."""
+        return int(getattr(self, name)[0, 0]) + self._waiting(name)
+
+    def few(self, name: str) -> Tensor | None:
+        """The rows themselves, (n, d), where they are no more than d; else None."""
+        if not 0 < self.num_rows(name) == self._waiting(name) <= self.num_features:
+            return None
+        return torch.cat(list(getattr(self, f"{name}_waiting"))).to(getattr(self, name).device)  # which has float64
+
+    def moments(self, name: str) -> Tensor:
+        """The moments of all rows; none waits any longer."""
+        waiting = getattr(self, f"{name}_waiting")
+        state: Tensor = widened(getattr(self, name), self.num_features)
+        if len(waiting):
+            for block in torch.split(torch.cat(list(waiting)), max(self.num_features, ROWS)):
+                state = extended(state, block.to(state.device).double())  # not every device has float64
+            setattr(self, name, state)
+            setattr(self, f"{name}_waiting", [])
+        return state
+
+    def _waiting(self, name: str) -> int:
+        return sum(map(len, getattr(self, f"{name}_waiting")))
 
     def add_rows(self, side: str, capacity: int = CAPACITY) -> None:
         """States that keep up to ``capacity`` rows (N, d), a uniform sample of all that ``keep`` was given.
@@ -129,8 +166,8 @@ class SampleMetric(Metric, ABC):
     def num_features(self) -> int:
         """d, or 0 while it is unknown."""
         widths = [getattr(self, name).shape[-1] - 1 for name, how in self._reductions.items() if how is merged]
-        rows = [getattr(self, f"{side}_rows") for side in self._capacities]
-        widths += [kept[0].shape[1] for kept in rows if len(kept)]
+        lists = [getattr(self, name) for name, default in self._defaults.items() if isinstance(default, list)]
+        widths += [parts[0].shape[1] for parts in lists if len(parts) and parts[0].ndim == 2]
         return int(max(widths, default=0))
 
     def checked(self, features: Tensor) -> Tensor:
@@ -153,6 +190,14 @@ class SampleMetric(Metric, ABC):
             rows = int((~finite).any(1).sum())
             raise ValueError(f"{rows} of {len(features)} rows of features are not finite: look at the samples.")
         return features.detach().to(self.device, features.dtype if features.dtype in DTYPES else torch.float32)
+
+    def require(self, real: bool, have: int, need: int, why: str) -> None:
+        """Raise a ValueError where a side has fewer samples than ``why``, a noun, needs."""
+        if have < need:
+            raise ValueError(
+                f"{type(self).__name__} has {have} {'real' if real else 'generated'} sample(s), and {why} needs at "
+                f"least {need}: call update(features, real={real}) with more before compute()."
+            )
 
     # --- what torchmetrics asks -------------------------------------------------------------------------------------
 
@@ -202,6 +247,9 @@ class SampleMetric(Metric, ABC):
         for side in self._capacities:
             self._put(side, *_gathered(*self._got(side), max(widths), gather))
         for name, how in self._reductions.items():
+            if how is merged:
+                self._gather_waiting(name, max(widths), gather)
+        for name, how in self._reductions.items():
             state = getattr(self, name)
             if isinstance(state, list):
                 continue
@@ -210,6 +258,17 @@ class SampleMetric(Metric, ABC):
                 state = _padded(state, _largest([shape.tolist() for shape in shapes]))
             total = partial(_total, gather=gather)
             setattr(self, name, merged(state[None], total) if how is merged else total(state))
+
+    def _gather_waiting(self, name: str, width: int, gather: Callable[..., Any]) -> None:
+        """Rows of all processes wait on each of them while they are no more than d together, as on one process."""
+        counts = torch.stack(list(gather(torch.tensor([self.num_rows(name), self._waiting(name)], device=self.device))))
+        count, waiting = counts.sum(0).tolist()
+        if count != waiting or count > width:
+            self.moments(name)
+        elif count:
+            parts = getattr(self, f"{name}_waiting")
+            rows = torch.cat(list(parts)) if len(parts) else torch.empty(0, 0, device=self.device)
+            setattr(self, f"{name}_waiting", [_rows_of_all(rows, width, gather)])
 
     @contextmanager
     def sync_context(
@@ -251,10 +310,14 @@ def _padded(state: Tensor, shape: list[int]) -> Tensor:
 
 
 def _gathered(rows: Tensor, index: Tensor, width: int, gather: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    return _rows_of_all(rows, width, gather), torch.cat(list(gather(index)))
+
+
+def _rows_of_all(rows: Tensor, width: int, gather: Callable[..., Any]) -> Tensor:
     """Rows of all processes; one without rows takes part with none of the others' width and dtype."""
     kinds = gather(torch.tensor(DTYPES.index(rows.dtype) if len(rows) else 0, device=rows.device))
     rows = rows.reshape(len(rows), width).to(DTYPES[max(int(kind) for kind in kinds)])
-    return torch.cat(list(gather(rows.contiguous()))), torch.cat(list(gather(index)))
+    return torch.cat(list(gather(rows.contiguous())))
 
 
 def _total(part: Tensor, gather: partial[Any]) -> Tensor:

@@ -8,20 +8,56 @@ import torch
 from torch import Tensor
 
 from callbacks.metrics.base import SampleMetric
-from callbacks.metrics.moments import extended, mean_and_covariance, widened
-
-_EXACT_UP_TO = 1024  # features; below, singular values cost little
+from callbacks.metrics.gaussian import Gaussian, frechet_distance
 
 
-class FrechetDistance(SampleMetric):
+class FrechetMetric(SampleMetric):
+    """Holds the moments of reals, and the Gaussian that has them for as long as they stay the same.
+
+    Args:
+        num_features: d; learnt from the first batch of any process if None.
+        reset_real_features: whether ``reset`` forgets the reals too.
+        kwargs: as of ``torchmetrics.Metric``.
+    """
+
+    higher_is_better = False
+    real_moments: Tensor
+
+    def __init__(self, num_features: int | None = None, reset_real_features: bool = True, **kwargs: Any) -> None:
+        super().__init__(reset_real_features, **kwargs)
+        if num_features is not None and num_features < 1:
+            raise ValueError(f"num_features={num_features} must be at least 1, or None to learn it from the data.")
+        self.add_moments("real_moments", num_features)
+        self._factored: tuple[Tensor, Gaussian] | None = None
+
+    def gaussian(self, name: str) -> Gaussian:
+        """The Gaussian of at least two rows that moments were given."""
+        few = self.few(name)
+        return Gaussian.of_moments(self.moments(name)) if few is None else Gaussian.of_rows(few)
+
+    def real_gaussian(self) -> Gaussian:
+        """The Gaussian of the reals, factored anew where they changed."""
+        self.require(True, self.num_rows("real_moments"), 2, "a covariance")
+        few = self.few("real_moments")
+        state = self.moments("real_moments") if few is None else few
+        if self._factored is None or not _same(self._factored[0], state):
+            self._factored = state, self.gaussian("real_moments")
+        return self._factored[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_factored": None}
+
+
+class FrechetDistance(FrechetMetric):
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2) of features, FID where they are Inception's (Heusel et al., 2017).
 
     Covariances are unbiased. The value is a float64 scalar >= 0, in squared units of the features; symmetric; zero up
     to round-off for identical sets, whatever their rank. It falls with the number of samples towards its limit, so
-    compare values at equal numbers only, and with that of as many reals.
+    compare values at equal numbers only, and with that of as many reals; or take ``FrechetInfinity``.
 
-    Moments are kept centred in float64 and merged (see ``moments``), so batches, their order, and the split over
-    processes change round-off only; a process may have seen nothing.
+    All is float64. Moments are kept centred and merged (see ``moments``), so batches, their order, and the split over
+    processes change round-off only; a process may have seen nothing. No more than d samples are kept as they are: they
+    are a factor of their singular covariance, and products (n, n) of them take the place of ones (d, d).
 
     Args:
         num_features: d; learnt from the first batch of any process if None.
@@ -30,16 +66,11 @@ class FrechetDistance(SampleMetric):
     """
 
     name = "fid"
-    higher_is_better = False
-    real_moments: Tensor
     fake_moments: Tensor
 
     def __init__(self, num_features: int | None = None, reset_real_features: bool = True, **kwargs: Any) -> None:
-        super().__init__(reset_real_features, **kwargs)
-        if num_features is not None and num_features < 1:
-            raise ValueError(f"num_features={num_features} must be at least 1, or None to learn it from the data.")
-        for side in ("real_moments", "fake_moments"):
-            self.add_moments(side, num_features)
+        super().__init__(num_features, reset_real_features, **kwargs)
+        self.add_moments("fake_moments", num_features)
 
     def update(self, features: Tensor, real: bool) -> None:
         """Accumulate features (N, d) of real or of generated samples, any floating dtype, cast to float64.
@@ -47,10 +78,7 @@ class FrechetDistance(SampleMetric):
         Raises:
             ValueError: not 2-D, another d than before, or not finite.
         """
-        side = "real_moments" if real else "fake_moments"
-        rows = self.checked(features)
-        known = widened(getattr(self, side), rows.shape[1])
-        setattr(self, side, extended(known, rows.to(known.device).double()))  # not every device has float64
+        self.extend("real_moments" if real else "fake_moments", self.checked(features))
 
     def compute(self) -> Tensor:
         """The distance, a float64 scalar.
@@ -58,47 +86,9 @@ class FrechetDistance(SampleMetric):
         Raises:
             ValueError: a side has fewer than two samples.
         """
-        for name, moments in (("real", self.real_moments), ("generated", self.fake_moments)):
-            if (count := int(moments[0, 0])) < 2:
-                raise ValueError(
-                    f"FrechetDistance has {count} {name} sample(s), and a covariance needs at least 2: "
-                    f"call update(features, real={name == 'real'}) before compute()."
-                )
-        return gaussian_distance(*mean_and_covariance(self.real_moments), *mean_and_covariance(self.fake_moments))
+        self.require(False, self.num_rows("fake_moments"), 2, "a covariance")
+        return frechet_distance(self.real_gaussian(), self.gaussian("fake_moments"))
 
 
-def gaussian_distance(mean_1: Tensor, covariance_1: Tensor, mean_2: Tensor, covariance_2: Tensor) -> Tensor:
-    """Squared 2-Wasserstein distance of two Gaussians (Dowson and Landau, 1982); means (d,), covariances (d, d).
-
-    With S1 = A A^T and S2 = B B^T, (S1 S2)^1/2 has the eigenvalues sqrt eig(A^T B B^T A) = singular values of A^T B.
-    """
-    root_trace = _nuclear_norm(_factor(covariance_1).T @ _factor(covariance_2))
-    distance = (mean_1 - mean_2).square().sum() + covariance_1.trace() + covariance_2.trace() - 2 * root_trace
-    return distance.clamp(min=0)
-
-
-def _nuclear_norm(matrix: Tensor) -> Tensor:
-    """Sum of the singular values of a matrix (r1, r2).
-
-    They have errors of eps sigma_max from ``svdvals``, and up to sqrt(eps) sigma_max, where they are small, as square
-    roots of computed eigenvalues; but reduction to bidiagonal form takes two to five times as long for large matrices.
-    """
-    norm: Tensor
-    if max(matrix.shape) <= _EXACT_UP_TO:
-        norm = torch.linalg.svdvals(matrix).sum()
-    else:
-        smaller = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-        norm = torch.linalg.eigvalsh(smaller @ smaller.T).clamp(min=0).sqrt().sum()
-    return norm
-
-
-def _factor(covariance: Tensor) -> Tensor:
-    """A (d, r) with A A^T = covariance, r its numerical rank where it is singular (n <= d, a collapsed sample)."""
-    lower: Tensor
-    lower, failed = torch.linalg.cholesky_ex(covariance)
-    if not failed:
-        return lower
-    values, vectors = torch.linalg.eigh(covariance)
-    kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
-    factor: Tensor = vectors[:, kept] * values[kept].sqrt()
-    return factor
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)

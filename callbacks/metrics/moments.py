@@ -1,8 +1,8 @@
 """Count, mean and scatter of rows in one float64 matrix that merges exactly.
 
 The moments of n rows x in R^d are the matrix [[n, m^T], [m, S]] of shape (d + 1, d + 1), where m is the mean and
-S = sum (x - m)(x - m)^T. Unlike sums of x x^T, S loses no digits where the mean is large against the spread, and where
-all rows are equal it is zero up to the square of the mean's round-off.
+S = sum (x - m)(x - m)^T, of which the lower triangle is kept. Unlike sums of x x^T, S loses no digits where the mean is
+large against the spread, and where all rows are equal it is zero up to the square of the mean's round-off.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+ROWS = 1024  # which one matrix product takes at full speed
+_COLUMNS = 256  # wide enough for full speed, narrow enough to leave nearly all of the upper triangle out
 
 
 def no_moments(num_features: int = 0) -> Tensor:
@@ -27,11 +30,18 @@ def extended(moments: Tensor, rows: Tensor) -> Tensor:
     shift = mean - moments[0, 1:]
     # S += sum (x - b)(x - b)^T + (b - m)(b - m)^T n_m n_b / (n_m + n_b), with b the mean of the rows
     spread = torch.cat([rows - mean, (shift * (before * len(rows) / after.clamp(min=1)).sqrt())[None]])
-    result[1:, 1:].addmm_(spread.T, spread)
+    add_products(result[1:, 1:], spread)
     result[0, 1:] += shift * (len(rows) / after.clamp(min=1))
     result[1:, 0] = result[0, 1:]
     result[0, 0] = after
     return result
+
+
+def add_products(products: Tensor, rows: Tensor) -> None:
+    """Add the lower triangle of rows^T rows, of rows (N, d), to products (d, d); above it they are undefined."""
+    for i in range(0, rows.shape[1], _COLUMNS):
+        j = i + _COLUMNS
+        products[i:j, :j].addmm_(rows[:, i:j].T, rows[:, :j])
 
 
 def merged(moments: Tensor, total: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
@@ -53,7 +63,7 @@ def widened(moments: Tensor, num_features: int) -> Tensor:
 
 
 def mean_and_covariance(moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and unbiased covariance (d, d) of at least two rows."""
+    """Mean (d,) and the lower triangle of the unbiased covariance (d, d) of at least two rows."""
     return moments[0, 1:], moments[1:, 1:] / (moments[0, 0] - 1)
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from callbacks.metrics import FrechetDistance, frechet_distance
-from callbacks.metrics.frechet_distance import gaussian_distance
+from callbacks.metrics import FrechetDistance, gaussian
+from callbacks.metrics.gaussian import Gaussian, covariance_factor, frechet_distance
 
 
 def rows(n: int, d: int, seed: int) -> Tensor:
@@ -105,17 +105,18 @@ def test_low_precision_features_are_accumulated_in_float64(dtype: torch.dtype) -
     assert torch.equal(value, distance(real.double(), fake.double()))
 
 
-def test_gaussian_distance_of_singular_covariances() -> None:
-    mean, covariance = torch.zeros(3).double(), torch.diag(torch.tensor([4.0, 1.0, 0.0])).double()
-    other = torch.diag(torch.tensor([1.0, 0.0, 0.0])).double()
-    assert gaussian_distance(mean, covariance, mean, other) == pytest.approx(1 + 1, abs=1e-12)
+def test_distance_of_singular_gaussians() -> None:
+    # diagonal covariances commute: sum (s1^1/2 - s2^1/2)^2
+    zero, diagonals = torch.zeros(3).double(), ([4.0, 1.0, 0.0], [1.0, 0.0, 0.0])
+    one, other = (Gaussian(zero, covariance_factor(torch.tensor(s).double().diag())) for s in diagonals)
+    assert frechet_distance(one, other) == pytest.approx(1 + 1, abs=1e-12)
 
 
 @pytest.mark.parametrize("n", [300, 40, 10])
 def test_large_and_small_matrices_agree(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real, fake = rows(300, 20, 0), 2 * rows(n, 20, 1)
     small = distance(real, fake)
-    monkeypatch.setattr(frechet_distance, "_EXACT_UP_TO", 0)
+    monkeypatch.setattr(gaussian, "_SMALL", 0)
     torch.testing.assert_close(distance(real, fake), small, rtol=1e-10, atol=0)
     torch.testing.assert_close(distance(fake, real), small, rtol=1e-10, atol=0)
     assert distance(fake, fake) < 1e-8 * torch.cov(fake.T).trace()
@@ -171,3 +172,50 @@ def test_too_few_samples_are_named() -> None:
     assert metric.compute() > 0
     with pytest.raises(ValueError, match="num_features=0"):
         FrechetDistance(0)
+
+
+@pytest.mark.parametrize("n", [700, 60])  # more and fewer than d: both forms, and what takes the place of small values
+def test_steep_spectra_lose_no_digits(n: int) -> None:
+    left, right = torch.linalg.qr(rows(700, 640, 0))[0], torch.linalg.qr(rows(n, min(n, 640), 1))[0]
+    values = torch.logspace(0, -12, min(n, 640), dtype=torch.float64)
+    matrix = left[:, : len(values)] * values @ right.T
+    exact = values.sum()
+    torch.testing.assert_close(gaussian.nuclear_norm(matrix), exact, rtol=1e-11, atol=0)
+    assert gaussian.nuclear_norm(torch.zeros(600, 600).double()) == 0
+
+
+def test_fewer_samples_than_features_have_the_distance_of_their_covariance() -> None:
+    real, few = 3 + rows(900, 40, 0), rows(40, 40, 1)
+    exact = frechet_distance(*(Gaussian(x.mean(0), covariance_factor(torch.cov(x.T))) for x in (real, few)))
+    for one, other in ((real, few), (few, real)):
+        # round-off of the covariance, eps, is sqrt eps in its root
+        torch.testing.assert_close(distance(one, other), exact, rtol=1e-9, atol=0)
+
+
+def test_samples_that_wait_are_the_metrics_own() -> None:
+    metric, batch = FrechetDistance(), rows(300, 6, 0)
+    metric.update(batch.clone(), real=True)
+    loaned = 2 * batch
+    metric.update(loaned, real=False)
+    loaned.zero_()
+    torch.testing.assert_close(metric.compute(), distance(batch, 2 * batch))
+
+
+def test_cached_reals_are_factored_once_and_anew_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    factored = []
+
+    def counted(covariance: Tensor) -> Tensor:
+        factored.append(len(covariance))
+        return covariance_factor(covariance)
+
+    monkeypatch.setattr(gaussian, "covariance_factor", counted)
+    real, fake = rows(90, 6, 0), 2 * rows(5, 6, 1)
+    metric = FrechetDistance(reset_real_features=False)
+    metric.update(real, real=True)
+    for _ in range(3):
+        metric.reset()
+        metric.update(fake, real=False)
+        torch.testing.assert_close(metric.compute(), distance(real, fake))
+    assert len(factored) == 1 + 3
+    metric.update(1 + real, real=True)
+    torch.testing.assert_close(metric.compute(), distance(torch.cat([real, 1 + real]), fake))
