@@ -11,7 +11,16 @@ from torch import Tensor
 from torchmetrics import Metric
 
 import callbacks.metrics
-from callbacks.metrics import CopyRate, FrechetDistance, InceptionScore, ModeCoverage, MSSSIMDiversity, VendiScore
+from callbacks.metrics import (
+    CopyRate,
+    FrechetDistance,
+    GeodesicCoverage,
+    InceptionScore,
+    ModeCoverage,
+    MSSSIMDiversity,
+    VendiScore,
+)
+from datamodules.truth import Hairpin
 
 Views = tuple[Tensor, ...]
 
@@ -22,6 +31,10 @@ def normal(seed: int, n: int, d: int = 5) -> Tensor:
 
 def integers(seed: int, n: int, low: int, high: int) -> Tensor:
     return torch.randint(low, high, (n,), generator=torch.Generator().manual_seed(seed))
+
+
+def hairpin() -> Hairpin:
+    return Hairpin(modes=3, length=3.0, gap=0.5, tangential_std=0.1, normal_std=0.05)
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,11 @@ CASES = {
     "InceptionScore": Case(InceptionScore, ((2 * normal(0, 200)).softmax(1),)),
     "VendiScore": Case(VendiScore, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
     "FrechetDistance": Case(FrechetDistance, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
+    "GeodesicCoverage": Case(
+        lambda **kwargs: GeodesicCoverage(truth=hairpin(), **kwargs),
+        (hairpin().sample(200, torch.Generator().manual_seed(1))[0].float(),),
+        (hairpin().sample(200, torch.Generator().manual_seed(0))[0].float(),),
+    ),
     "ModeCoverage": Case(
         lambda **kwargs: ModeCoverage(4, **kwargs), (integers(1, 200, -1, 4),), (integers(0, 200, -1, 4),)
     ),

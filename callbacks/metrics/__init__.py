@@ -15,9 +15,11 @@ from callbacks.metrics.extractors import (
     TorchFidelityExtractor,
 )
 from callbacks.metrics.frechet_distance import FrechetDistance
+from callbacks.metrics.geodesic_coverage import GeodesicCoverage
 from callbacks.metrics.inception_score import InceptionScore
 from callbacks.metrics.mode_coverage import ModeCoverage
 from callbacks.metrics.ms_ssim_diversity import MSSSIMDiversity
+from callbacks.metrics.precision_recall_density_coverage import PrecisionRecallDensityCoverage
 from callbacks.metrics.vendi_score import VendiScore
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "DigitsClassifier",
     "Extractor",
     "FrechetDistance",
+    "GeodesicCoverage",
     "InceptionScore",
     "InceptionV3",
     "MNISTClassifier",
@@ -34,6 +37,7 @@ __all__ = [
     "ModuleClassifier",
     "ModuleExtractor",
     "Pixels",
+    "PrecisionRecallDensityCoverage",
     "RandomProjection",
     "StackedMNISTClassifier",
     "TorchFidelityExtractor",
