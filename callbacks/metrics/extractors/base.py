@@ -85,7 +85,7 @@ class Extractor(nn.Module, ABC):
         if not samples.is_floating_point():
             raise ValueError(f"samples are {samples.dtype}; extractors take floats in data space (uint8 images / 255).")
         samples = samples.detach()
-        if not samples.numel() or samples.is_meta:
+        if not samples.numel():
             return samples
         least, largest = (float(value) for value in samples.aminmax())  # NaN where there is one
         if not (abs(least) < float("inf") and abs(largest) < float("inf")):
