@@ -18,6 +18,7 @@ from callbacks.metrics import (
     InceptionScore,
     ModeCoverage,
     MSSSIMDiversity,
+    PrecisionRecallDensityCoverage,
     VendiScore,
 )
 from datamodules.truth import Hairpin
@@ -89,6 +90,9 @@ CASES = {
     ),
     "ModeCoverage": Case(
         lambda **kwargs: ModeCoverage(4, **kwargs), (integers(1, 200, -1, 4),), (integers(0, 200, -1, 4),)
+    ),
+    "PrecisionRecallDensityCoverage": Case(
+        PrecisionRecallDensityCoverage, (1.5 * normal(1, 200) + 0.5,), (normal(0, 200),)
     ),
     "CopyRate": Case(
         lambda **kwargs: CopyRate(normal(0, 90), normal(2, 110), quantile=0.2, **kwargs), (normal(1, 200),), sided=False
