@@ -87,11 +87,11 @@ class SampleMetric(Metric, ABC):
 
     def extend(self, name: str, rows: Tensor) -> None:
         """Add checked rows (N, d) to moments."""
-        waiting = getattr(self, f"{name}_waiting")
-        if len(rows):
-            waiting.append(rows.clone())  # who gave them may write over them
-        if self._waiting(name) > max(rows.shape[1], ROWS):
-            self.moments(name)
+        block = max(rows.shape[1], ROWS)
+        for part in torch.split(rows, block) if len(rows) else ():
+            getattr(self, f"{name}_waiting").append(part.clone())  # who gave them may write over them
+            if self._waiting(name) > block:
+                self.moments(name)
 
     def num_rows(self, name: str) -> int:
         """How many rows moments were given."""
@@ -108,8 +108,7 @@ class SampleMetric(Metric, ABC):
         waiting = getattr(self, f"{name}_waiting")
         state: Tensor = widened(getattr(self, name), self.num_features)
         if len(waiting):
-            for block in torch.split(torch.cat(list(waiting)), max(self.num_features, ROWS)):
-                state = extended(state, block.to(state.device).double())  # not every device has float64
+            state = extended(state, waiting)
             setattr(self, name, state)
             setattr(self, f"{name}_waiting", [])
         return state

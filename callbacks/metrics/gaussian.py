@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from callbacks.metrics.moments import add_products, mean_and_covariance
+from callbacks.metrics.moments import COLUMNS, add_products, mean_and_covariance
 
 _SMALL = 512  # rows and columns; below, singular values cost no more than eigenvalues
 _DOUBT = 1e-10  # of a sum of singular values, which their squares may cost
@@ -16,7 +16,10 @@ _DOUBT = 1e-10  # of a sum of singular values, which their squares may cost
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean (d,) and a factor A (d, r) of the covariance A A^T, float64; r < d where that is known to be singular."""
+    """Mean (d,) and a factor A (d, r) of the covariance A A^T, float64.
+
+    A is lower triangular where r = d; it has fewer columns where the covariance is known to be singular.
+    """
 
     mean: Tensor
     factor: Tensor
@@ -42,9 +45,12 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> Tensor:
 
     With S1 = A A^T and S2 = B B^T, (S1 S2)^1/2 has the eigenvalues sqrt eig(A^T B B^T A) = singular values of A^T B.
     """
-    a, b = one.factor, other.factor
-    traces = (one.mean - other.mean).square().sum() + a.square().sum() + b.square().sum()
-    return (traces - 2 * nuclear_norm(a.T @ b)).clamp(min=0)
+    b, a = sorted((one.factor, other.factor), key=lambda factor: factor.shape[1])
+    distance = (one.mean - other.mean).square().sum() + a.square().sum() + b.square().sum()
+    rank = a.shape[1]
+    width = COLUMNS if rank == len(a) else max(rank, 1)  # columns of a lower triangle from i on are zero above row i
+    product = torch.cat([a[i:, i : i + width].T @ b[i:] for i in range(0, max(rank, 1), width)])
+    return (distance - 2 * nuclear_norm(product)).clamp(min=0)
 
 
 def nuclear_norm(matrix: Tensor) -> Tensor:
@@ -73,12 +79,13 @@ def nuclear_norm(matrix: Tensor) -> Tensor:
 
 
 def covariance_factor(covariance: Tensor) -> Tensor:
-    """A (d, r) with A A^T = covariance, r its numerical rank where it is singular (a collapsed sample)."""
+    """A with A A^T = covariance: (d, d) and lower triangular, or (d, r) for one of rank r < d (a collapsed sample)."""
     lower: Tensor
     lower, failed = torch.linalg.cholesky_ex(covariance)
     if not failed:
         return lower
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+    kept[0] = False
     factor: Tensor = vectors[:, kept] * values[kept].sqrt()
     return factor

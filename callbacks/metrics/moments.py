@@ -7,13 +7,13 @@ large against the spread, and where all rows are equal it is zero up to the squa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 ROWS = 1024  # which one matrix product takes at full speed
-_COLUMNS = 256  # wide enough for full speed, narrow enough to leave nearly all of the upper triangle out
+COLUMNS = 256  # wide enough for full speed, narrow enough to leave nearly all of the upper triangle out
 
 
 def no_moments(num_features: int = 0) -> Tensor:
@@ -21,17 +21,20 @@ def no_moments(num_features: int = 0) -> Tensor:
     return torch.zeros(num_features + 1, num_features + 1, dtype=torch.float64)
 
 
-def extended(moments: Tensor, rows: Tensor) -> Tensor:
-    """The moments with float64 rows (N, d), N >= 0, added."""
-    result = moments.clone()  # not in place: a tensor made in inference mode could not be changed outside
-    before, n = moments[0, 0], max(len(rows), 1)
-    after = before + len(rows)
-    mean = rows.sum(0) / n
+def extended(moments: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """The moments with rows added, in one or more parts (N, d), N >= 1 in all, of any floating dtypes."""
+    n, d = sum(map(len, parts)), len(moments) - 1
+    spread = moments.new_empty(n + 1, d)
+    torch.cat([part.to(moments.device) for part in parts], out=spread[:n])
+    mean = spread[:n].sum(0) / n
+    spread[:n] -= mean
+    before, after = moments[0, 0], moments[0, 0] + n
     shift = mean - moments[0, 1:]
     # S += sum (x - b)(x - b)^T + (b - m)(b - m)^T n_m n_b / (n_m + n_b), with b the mean of the rows
-    spread = torch.cat([rows - mean, (shift * (before * len(rows) / after.clamp(min=1)).sqrt())[None]])
+    spread[n] = shift * (before * n / after).sqrt()
+    result = moments.clone()  # not in place: a tensor made in inference mode could not be changed outside
     add_products(result[1:, 1:], spread)
-    result[0, 1:] += shift * (len(rows) / after.clamp(min=1))
+    result[0, 1:] += shift * (n / after)
     result[1:, 0] = result[0, 1:]
     result[0, 0] = after
     return result
@@ -39,8 +42,8 @@ def extended(moments: Tensor, rows: Tensor) -> Tensor:
 
 def add_products(products: Tensor, rows: Tensor) -> None:
     """Add the lower triangle of rows^T rows, of rows (N, d), to products (d, d); above it they are undefined."""
-    for i in range(0, rows.shape[1], _COLUMNS):
-        j = i + _COLUMNS
+    for i in range(0, rows.shape[1], COLUMNS):
+        j = i + COLUMNS
         products[i:j, :j].addmm_(rows[:, i:j].T, rows[:, :j])
 
 

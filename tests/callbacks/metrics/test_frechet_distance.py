@@ -219,3 +219,26 @@ def test_cached_reals_are_factored_once_and_anew_when_they_change(monkeypatch: p
     assert len(factored) == 1 + 3
     metric.update(1 + real, real=True)
     torch.testing.assert_close(metric.compute(), distance(torch.cat([real, 1 + real]), fake))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_blocks_have_the_moments_of_all_rows(dtype: torch.dtype) -> None:
+    d = 300  # more than one block of columns, and of rows below
+    mixed = (100 + rows(3000, d, 0) @ rows(d, d, 1)).to(dtype)
+    metric = FrechetDistance()
+    for batch in mixed.split([7, 1500, 1493]):
+        metric.update(batch, real=True)
+    moments = metric.moments("real_moments")
+    assert moments[0, 0] == 3000
+    torch.testing.assert_close(moments[0, 1:], mixed.double().mean(0), rtol=1e-13, atol=0)
+    scatter = 2999 * torch.cov(mixed.double().T)
+    torch.testing.assert_close(moments[1:, 1:].tril(), scatter.tril(), rtol=0, atol=1e-12 * scatter.max().item())
+
+
+def test_large_distances_agree_with_the_matrix_square_root() -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    real, fake = rows(900, 520, 0) @ rows(520, 520, 1), 1 + rows(800, 520, 2) @ rows(520, 520, 3)
+    one, other = torch.cov(real.T), torch.cov(fake.T)
+    root = linalg.sqrtm((one @ other).numpy()).real.trace()
+    exact = (real.mean(0) - fake.mean(0)).square().sum() + one.trace() + other.trace() - 2 * root
+    torch.testing.assert_close(distance(real, fake), exact, rtol=1e-9, atol=0)

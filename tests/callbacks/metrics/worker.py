@@ -39,6 +39,11 @@ def cases() -> dict[str, tuple[Callable[..., Any], Updates, Updates]]:
         "frechet uneven": (FrechetDistance, [real, fake], few),
         "frechet empty": (FrechetDistance, [real, fake], []),
         "frechet one side each": (lambda **kw: FrechetDistance(6, **kw), [real], [fake]),
+        "frechet few": (
+            FrechetDistance,
+            [(rows(0, 90, d=40), True), (rows(1, 9, d=40), False)],
+            [(rows(2, 8, d=40), False)],
+        ),
         "frechet own gather": (lambda **kw: FrechetDistance(dist_sync_fn=own_gather, **kw), [real, fake], []),
         "modes uneven": (lambda **kw: ModeCoverage(5, **kw), counted, [(modes(2, 3), False)]),
         "modes empty": (lambda **kw: ModeCoverage(5, **kw), counted, []),
