@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d
 from callbacks.metrics import DigitsClassifier, Extractor, Pixels
 from callbacks.metrics.known import Known
 from callbacks.views import Views
-from datamodules import DigitsDataModule, RingDataModule
+from datamodules import DigitsDataModule, HairpinDataModule
 
 #: samples (N, *shape) in data space, and their classes (N,)
 Rows = tuple[Tensor, Tensor]
@@ -91,14 +91,17 @@ class Digits(Data):
         return samples.clamp(0, 1)
 
 
-class Ring(Data):
-    """The ring of 8 Gaussians, std .05: 1,000 points for training, 1,000 held out. Features are the points."""
+class Hairpin(Data):
+    """8 modes on a known curve in the plane, a hairpin: 1,000 points for training, 1,000 held out. Features are these.
+
+    Density, modes and distances along the curve are known, so what needs them applies.
+    """
 
     n = 1000
-    noise = 0.05
+    noise = 0.03
 
     def __init__(self) -> None:
-        self.truth = RingDataModule(std=0.05, batch_size=1).truth
+        self.truth = HairpinDataModule(modes=4, tangential_std=0.03, normal_std=0.03, batch_size=1).truth
         self.extractor = Pixels()
         self.known = Known(truth=self.truth, num_classes=self.truth.num_modes, shape=(2,))
 
@@ -151,7 +154,7 @@ def imbalanced(data: Data, deal: Deal, numbers: Generator) -> Rows:
 
 
 def noisy(data: Data, deal: Deal, numbers: Generator) -> Rows:
-    """With noise: on digits of std .1, on the ring as wide as a mode."""
+    """With noise: on digits of std .1, on points as wide as a mode."""
     samples, labels = none(data, deal, numbers)
     noise = torch.randn(samples.shape, generator=numbers)
     return data.within_range(samples + data.noise * noise), labels
@@ -237,7 +240,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "one sample": collapsed,
     "wrong labels": mislabelled,
 }
-DATA: dict[str, Callable[[], Data]] = {"digits": Digits, "ring": Ring}
+DATA: dict[str, Callable[[], Data]] = {"digits": Digits, "hairpin": Hairpin}
 
 
 def applies(corruption: str, data: Data) -> bool:

@@ -39,7 +39,7 @@ MORE_IS_BETTER: dict[str, bool | None] = {
     **dict.fromkeys(["modes", "mode_entropy", "mode_share_min", "high_quality"], True),
     **dict.fromkeys(["mode_kl", "mode_reverse_kl", "mode_js"], False),
     **{"birthday_support": True, "birthday_pairs": False, "authenticity": True, "copies": False},
-    **dict.fromkeys(["fid_infinity_r2", "kid_error", "ms_ssim_scales", "ms_ssim_window"]),
+    **dict.fromkeys(["fid_infinity_r2", "kid_error", "between_floor", "ms_ssim_scales", "ms_ssim_window"]),
 }
 SEEN, UNSEEN = 3.0, 2.0  # deviations of the floor
 MOST = 100.0  # beyond which deviations are not told apart
@@ -92,7 +92,7 @@ class Effects:
 
 @dataclass(frozen=True)
 class MetricSanity(Study):
-    """Digits in features of their classifier, and points of a ring whose density is known.
+    """Digits in features of their classifier, and points on a curve, whose density is known.
 
     Attributes:
         seeds: deals that are corrupted.

@@ -10,7 +10,7 @@ import torch
 from callbacks.metrics import FrechetDistance
 from studies import metric_sanity
 from studies.__main__ import main
-from studies.corruptions import CORRUPTIONS, DATA, NONE, Data, Deal, Digits, Ring, applies
+from studies.corruptions import CORRUPTIONS, DATA, NONE, Data, Deal, Digits, Hairpin, applies
 from studies.metric_sanity import Effects, markdown
 
 
@@ -73,7 +73,7 @@ def test_few_samples_again_and_again(data: Data, deal: Deal) -> None:
 
 
 def test_a_fifth_is_between_classes() -> None:
-    data = Ring()
+    data = Hairpin()
     deal = data.deal(torch.Generator().manual_seed(0))
     samples, _ = corrupted("20 % hybrids", data, deal)
     off = data.truth.assign(samples) < 0
@@ -116,8 +116,8 @@ def test_what_never_varies_moves_infinitely_far_or_not_at_all() -> None:
 def status(tmp_path, monkeypatch):
     """A function () -> exit status of the study on one metric, small."""
     monkeypatch.setattr(metric_sanity, "every_metric", lambda: ["FrechetDistance"])
-    claims = {where: {"worse": "fid"} for where in (("digits", "half of classes dropped"), ("ring", "one sample"))}
-    monkeypatch.setattr(metric_sanity, "CLAIMS", claims | {("ring", "narrowed"): {"not seen": "fid"}})
+    claims = {where: {"worse": "fid"} for where in (("digits", "half of classes dropped"), ("hairpin", "one sample"))}
+    monkeypatch.setattr(metric_sanity, "CLAIMS", claims | {("hairpin", "narrowed"): {"not seen": "fid"}})
     return lambda: main(["metric_sanity", "--out", str(tmp_path), "--seeds=2", "--set=floors=6"])
 
 
