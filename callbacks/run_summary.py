@@ -52,6 +52,14 @@ class RunSummary(Callback):
                 rows["FID (held-out)"] += f" = {metrics['fid'] / floor:.1f} x the real-to-real floor {floor:.2f}"
         if "fid_untrained" in metrics:
             rows["FID untrained"] = f"{metrics['fid_untrained']:.2f}"
+        if "precision" in metrics:
+            rows["precision, recall"] = f"{metrics['precision']:.2f}, {metrics['recall']:.2f}"
+            rows["coverage"] = f"{metrics['coverage']:.2f}"
+            if "coverage_floor" in metrics:
+                rows["precision, recall"] += (
+                    f" (real samples {metrics['precision_floor']:.2f}, {metrics['recall_floor']:.2f})"
+                )
+                rows["coverage"] += f" (real samples {metrics['coverage_floor']:.2f})"
         if "modes" in metrics:
             rows["modes covered"] = f"{metrics['modes']:.0f}, KL {metrics['mode_kl']:.3f} nats"
             rows["rarest mode"] = f"{100 * metrics['mode_share_min']:.1f} % of the samples"

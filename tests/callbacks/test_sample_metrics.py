@@ -139,7 +139,7 @@ def test_every_evaluation_is_written_with_its_protocol(tmp_path: Path) -> None:
     assert second["values"]["fid"] == metrics.latest["values"]["fid"]
     asked = {"extractor": "pixels", "split": "val", "n_real": 40, "n_generated": 150}
     assert asked.items() <= first["protocol"].items()
-    assert logger.hparams["evaluation"]["val"]["hash"] == first["protocol"]["hash"]
+    assert logger.experiment.hparams["evaluation"]["val"]["hash"] == first["protocol"]["hash"]
     other = points(n_samples=151)
     quiet_trainer(callbacks=[other], **ONCE, default_root_dir=tmp_path / "b").fit(make("NSGAN"), ring())
     assert other.latest["protocol"]["hash"] != first["protocol"]["hash"]
