@@ -51,7 +51,43 @@ VERDICTS: dict[str, dict[str, Any]] = {
 }
 #: by data and corruption, what values say of it
 CLAIMS: dict[tuple[str, str], dict[str, str]] = {
-    ("digits", "1 class dropped"): {"worse": "fid inception_score"},
+    ("digits", "1 class dropped"): {
+        "worse": "fid recall inception_score mode_reverse_kl mode_entropy",
+        "not seen": "precision density between ms_ssim",
+    },
+    ("hairpin", "1 class dropped"): {
+        "worse": "fid recall coverage geodesic_coverage mode_reverse_kl",
+        "not seen": "precision density between high_quality",
+    },
+    ("digits", "half of classes dropped"): {"worse": "vendi coverage", "not seen": "precision density between ms_ssim"},
+    ("digits", "classes 4 : 1"): {"worse": "fid mode_kl mode_entropy", "not seen": "modes precision recall"},
+    ("hairpin", "classes 4 : 1"): {"worse": "fid mode_kl mode_entropy coverage", "not seen": "modes precision recall"},
+    ("digits", "narrowed"): {
+        "worse": "recall ms_ssim vendi",
+        "better": "density",
+        "not seen": "inception_score mode_kl",
+    },
+    ("hairpin", "narrowed"): {"worse": "recall coverage vendi", "better": "between", "not seen": "fid mode_kl"},
+    ("digits", "noise"): {"not seen": "fid inception_score mode_kl"},
+    ("hairpin", "noise"): {
+        "worse": "precision density high_quality on_manifold",
+        "better": "vendi",
+        "not seen": "fid mode_kl",
+    },
+    ("digits", "blur"): {"worse": "fid recall coverage ms_ssim vendi", "not seen": "inception_score precision mode_kl"},
+    ("digits", "20 % hybrids"): {"worse": "between precision inception_score", "not seen": "fid recall mode_kl vendi"},
+    ("hairpin", "20 % hybrids"): {
+        "worse": "between precision high_quality on_manifold",
+        "better": "vendi",
+        "not seen": "recall mode_kl",
+    },
+    ("digits", "each 10 times"): {"worse": "recall coverage vendi", "not seen": "precision"},
+    ("hairpin", "each 10 times"): {"worse": "recall coverage", "not seen": "precision"},
+    ("digits", "memorised"): {"not seen": "fid precision recall coverage vendi inception_score"},
+    ("hairpin", "memorised"): {"not seen": "fid precision recall coverage vendi"},
+    ("digits", "one sample"): {"worse": "fid recall coverage vendi ms_ssim inception_score mode_entropy"},
+    ("hairpin", "one sample"): {"worse": "fid recall coverage vendi mode_entropy"},
+    ("digits", "wrong labels"): {"not seen": "fid precision recall mode_kl inception_score"},
 }
 
 
