@@ -16,6 +16,7 @@ from callbacks.metrics import (
     FrechetDistance,
     GeodesicCoverage,
     InceptionScore,
+    ManifoldCollapse,
     ModeCoverage,
     MSSSIMDiversity,
     PrecisionRecallDensityCoverage,
@@ -87,6 +88,11 @@ CASES = {
         lambda **kwargs: GeodesicCoverage(truth=hairpin(), **kwargs),
         (hairpin().sample(200, torch.Generator().manual_seed(1))[0].float(),),
         (hairpin().sample(200, torch.Generator().manual_seed(0))[0].float(),),
+    ),
+    "ManifoldCollapse": Case(
+        ManifoldCollapse,
+        (normal(1, 200), (3 * normal(1, 200)).softmax(1)),
+        (2 * normal(0, 200), (6 * normal(0, 200)).softmax(1)),
     ),
     "ModeCoverage": Case(
         lambda **kwargs: ModeCoverage(4, **kwargs), (integers(1, 200, -1, 4),), (integers(0, 200, -1, 4),)

@@ -17,6 +17,7 @@ from callbacks.metrics.extractors import (
 from callbacks.metrics.frechet_distance import FrechetDistance
 from callbacks.metrics.geodesic_coverage import GeodesicCoverage
 from callbacks.metrics.inception_score import InceptionScore
+from callbacks.metrics.manifold_collapse import ManifoldCollapse
 from callbacks.metrics.mode_coverage import ModeCoverage
 from callbacks.metrics.ms_ssim_diversity import MSSSIMDiversity
 from callbacks.metrics.precision_recall_density_coverage import PrecisionRecallDensityCoverage
@@ -33,6 +34,7 @@ __all__ = [
     "InceptionV3",
     "MNISTClassifier",
     "MSSSIMDiversity",
+    "ManifoldCollapse",
     "ModeCoverage",
     "ModuleClassifier",
     "ModuleExtractor",
