@@ -141,7 +141,7 @@ class SampleMetric(Metric, ABC):
         elif index.shape != (len(rows),) or index.is_floating_point():
             raise ValueError(f"index of shape {tuple(index.shape)} and {index.dtype} must be ({len(rows)},) integers.")
         if len(rows):
-            getattr(self, f"{side}_rows").append(rows)
+            getattr(self, f"{side}_rows").append(rows.clone())  # who gave them may write over them
             getattr(self, f"{side}_index").append(index.to(rows.device, torch.int64))
         setattr(self, f"{side}_seen", seen + len(rows))
         if sum(map(len, getattr(self, f"{side}_rows"))) > 2 * self._capacities[side]:
@@ -149,7 +149,9 @@ class SampleMetric(Metric, ABC):
 
     def kept(self, side: str) -> Tensor:
         """The rows that are kept, (n, d), n <= capacity, in a random order that the rows' numbers determine."""
-        return least(*self._got(side), self._capacities[side])[0]
+        rows, index = least(*self._got(side), self._capacities[side])
+        self._put(side, rows, index)  # one copy of them in memory, not two
+        return rows
 
     def _got(self, side: str) -> tuple[Tensor, Tensor]:
         rows, index = getattr(self, f"{side}_rows"), getattr(self, f"{side}_index")

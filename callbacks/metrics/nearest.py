@@ -16,72 +16,88 @@ from torch import Tensor
 
 _BLOCK = 2048  # rows on either side of a block of pairs: 16 MiB of float32
 _SPARE = 4  # candidates beyond the k-th neighbour, so that the k-th is among them for sure
-_DIFFERENCES = 1 << 22  # numbers in a block of differences: 32 MiB of float64
+_DIFFERENCES = 1 << 20  # numbers in a block of differences: 8 MiB of float64
 _CROWDED = 32  # one pair in so many by difference costs about as much as all by a float64 product
 
 
-def neighbours(x: Tensor, y: Tensor, k: int = 1, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Squared Euclidean distance, float64 (N,), of each row of x (N, d) to its k-th nearest row of y (M, d), and its
-    number there, (N,). Where ``x is y`` a row is not its own neighbour (but a copy of it is), and half of the products
-    are saved; else ``own`` (N,) may number the row of y that each row of x is itself.
+def neighbours(x: Tensor, k: int = 1, among: Tensor | None = None, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The k-th nearest row to each row of x (N, d): its squared Euclidean distance, float64 (N,), and its number (N,).
 
-    Neighbours in the same place up to float64 products (about 1e-7 of the distance from the mean) are not told apart.
+    Neighbours that float64 products do not tell apart, so within about 1e-7 of the distance from the mean, may change
+    places.
+
+    Args:
+        x: float32 or float64.
+        k: at least 1.
+        among: the rows (M, d) to look in; x itself if None, where a row is not its own neighbour, but a copy of it is.
+        own: the number in ``among`` of each row of x (N,), if it is one of them and not its own neighbour.
 
     Raises:
-        ValueError: y has fewer than k rows, or k + 1 with the row itself.
+        ValueError: there are fewer than k other rows.
     """
-    others = len(y) - (x is y or own is not None)
+    y = x if among is None else among
+    others = len(y) - (among is None or own is not None)
     if not 1 <= k <= others:
         raise ValueError(f"k={k} must be from 1 to {others}, the number of other rows.")
+    if among is None:
+        own = torch.arange(len(x), device=x.device)
     centre = y.mean(0)
-    found = _Nearest(len(x), min(k + _SPARE, others), x)
-    for i, j in _blocks(len(x), len(y), symmetric=x is y):
+    found = _Nearest(len(x), min(k + _SPARE, others), x.device)
+    for i, j in _blocks(len(x), len(y), symmetric=among is None):
         squares, error = _squares(x[i], y[j], centre)
-        if x is y and i == j:
-            squares.fill_diagonal_(torch.inf)
-        elif own is not None:
+        if own is not None:
             _leave_out(squares, own[i] - j.start)
         found.see(i, j, squares, error)
-        if x is y and i != j:
+        if among is None and i != j:  # half of the products serve twice
             found.see(j, i, squares.T.contiguous(), error)
     chosen, sure = found.kth(k, x, y)
-    if found.width < others:
-        crowded = torch.nonzero(~sure)[:, 0]
-        for rows in (crowded[part] for part in _slices(len(crowded))):
-            itself = rows if x is y else None if own is None else own[rows]
-            chosen[rows] = _by_float64(x[rows], y, k, itself, centre)
+    crowded = torch.nonzero(~sure & (found.width < others))[:, 0]
+    for part in _slices(len(crowded)):
+        rows = crowded[part]
+        chosen[rows] = _by_float64(x[rows], y, k, None if own is None else own[rows], centre)
     return squared_distances(x, y, torch.arange(len(x), device=x.device), chosen), chosen
 
 
-def within(x: Tensor, y: Tensor, *limits: Tensor) -> Iterator[tuple[slice, slice, list[Tensor]]]:
-    """For each block of pairs of rows of x (N, d) and y (M, d): the rows i and j that it is of, and for each of the
-    limits, squared distances that broadcast to (N, M), which pairs are at most so far apart, bool (|i|, |j|).
+def within(x: Tensor, y: Tensor | None, *limits: Tensor) -> Iterator[tuple[slice, slice, list[Tensor]]]:
+    """Which pairs of rows of x (N, d) and y (M, d) are at most so far apart, one block of pairs at a time.
+
+    Args:
+        x: float32 or float64.
+        y: as x; pairs of rows of x if None, and then of the blocks only those on the diagonal and above.
+        limits: squared distances that broadcast to (N, M).
+
+    Yields:
+        The rows i of x and j of y, and for each limit whether they are within it, bool (|i|, |j|).
     """
-    centre = y.mean(0)
-    for i, j in _blocks(len(x), len(y)):
-        squares, error = _squares(x[i], y[j], centre)
-        yield i, j, [_at_most(squares, error, x[i], y[j], _part(limit, i, j), centre) for limit in limits]
+    other = x if y is None else y
+    centre = other.mean(0)
+    for i, j in _blocks(len(x), len(other), symmetric=y is None):
+        squares, error = _squares(x[i], other[j], centre)
+        yield i, j, [_at_most(squares, error, x[i], other[j], _part(limit, i, j), centre) for limit in limits]
 
 
 def squared_distances(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """|x_i - y_j|^2 for pairs of row numbers (P,), by difference in float64: (P,)."""
     step = max(1, _DIFFERENCES // max(1, x.shape[1]))
-    parts = [(x[a].double() - y[b].double()).square().sum(1) for a, b in zip(i.split(step), j.split(step), strict=True)]
+    parts = [
+        (x[a].double() - y[b].double()).square().sum(1)
+        for a, b in zip(torch.split(i, step), torch.split(j, step), strict=True)
+    ]
     return torch.cat(parts)
 
 
 def fingerprint(rows: Tensor) -> bytes:
     """A digest of the rows' values, by which what was computed from them is known again."""
-    return hashlib.blake2b(rows.cpu().contiguous().numpy(), key=str(tuple(rows.shape)).encode()).digest()
+    return hashlib.blake2b(rows.cpu().contiguous().numpy().data, key=str(tuple(rows.shape)).encode()).digest()
 
 
 class _Nearest:
     """The nearest ``width`` candidates of each of n rows among those seen, nearest first."""
 
-    def __init__(self, n: int, width: int, like: Tensor) -> None:
+    def __init__(self, n: int, width: int, device: torch.device) -> None:
         self.width = width
-        self.squares = torch.full((n, width), torch.inf, dtype=torch.float64, device=like.device)
-        self.index = torch.zeros(n, width, dtype=torch.int64, device=like.device)
+        self.squares = torch.full((n, width), torch.inf, dtype=torch.float64, device=device)
+        self.index = torch.zeros(n, width, dtype=torch.int64, device=device)
         self.error = 0.0
 
     def see(self, i: slice, j: slice, squares: Tensor, error: float) -> None:
@@ -132,7 +148,7 @@ def _squares(x: Tensor, y: Tensor, centre: Tensor) -> tuple[Tensor, float]:
 
 def _by_float64(x: Tensor, y: Tensor, k: int, own: Tensor | None, centre: Tensor) -> Tensor:
     """The number of the k-th nearest row of y, (N,), by float64 products."""
-    found = _Nearest(len(x), k, x.double())
+    found = _Nearest(len(x), k, x.device)
     for j in _slices(len(y)):
         squares, error = _squares(x.double(), y[j].double(), centre.double())
         if own is not None:

@@ -69,15 +69,15 @@ class PrecisionRecallDensityCoverage(SampleMetric):
         Raises:
             ValueError: a side has no more than k samples.
         """
-        for name, side in (("real", "real"), ("generated", "fake")):
-            if (count := len(self.kept(side))) <= self.neighbours:
-                raise ValueError(
-                    f"PrecisionRecallDensityCoverage has {count} {name} sample(s), and neighbours={self.neighbours} "
-                    f"needs at least {self.neighbours + 1}: call update(features, real={name == 'real'}) before "
-                    "compute()."
-                )
         real, fake = self.kept("real"), self.kept("fake")
-        fake_radii, _ = neighbours(fake, fake, self.neighbours)
+        for name, rows in (("real", real), ("generated", fake)):
+            if len(rows) <= self.neighbours:
+                raise ValueError(
+                    f"PrecisionRecallDensityCoverage has {len(rows)} {name} sample(s), and neighbours="
+                    f"{self.neighbours} needs at least {self.neighbours + 1}: "
+                    f"call update(features, real={name == 'real'}) before compute()."
+                )
+        fake_radii, _ = neighbours(fake, self.neighbours)
         balls = torch.zeros(len(fake), device=fake.device, dtype=torch.float64)  # reals' that hold each generated one
         covers, recalled = torch.zeros(2, len(real), device=real.device, dtype=torch.bool)
         for i, j, (by_real, by_fake) in within(real, fake, self._radii(real)[:, None], fake_radii[None]):
@@ -94,5 +94,5 @@ class PrecisionRecallDensityCoverage(SampleMetric):
     def _radii(self, real: Tensor) -> Tensor:
         key = fingerprint(real)
         if self._real_radii is None or self._real_radii[0] != key:
-            self._real_radii = key, neighbours(real, real, self.neighbours)[0]
+            self._real_radii = key, neighbours(real, self.neighbours)[0]
         return self._real_radii[1]
