@@ -76,6 +76,9 @@ class CollapseAlarm(Callback):
         self.n_samples = n_samples
         self.keep = keep
         self.stop = stop
+        #: the checkpoint from before the latest collapse, and its iteration
+        self.path: Path | None = None
+        self.before: int | None = None
         self._healthy_at: int | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -137,13 +140,15 @@ class CollapseAlarm(Callback):
 
     def _secure(self, trainer: Trainer) -> str:
         """Put the last healthy checkpoint where no later one overwrites it, and say where."""
-        iteration, self._healthy_at = self._healthy_at, None
+        self.path, self.before = None, self._healthy_at
+        self._healthy_at = None
         source, target = _directory(trainer) / HEALTHY, _directory(trainer) / BEFORE
-        if iteration is None or (trainer.is_global_zero and not source.exists()):
+        if self.before is None or (trainer.is_global_zero and not source.exists()):
             return "There is no checkpoint from before."
         if trainer.is_global_zero:
             os.replace(source, target)
-        return f"The checkpoint from before, of iteration {iteration}: {target}"
+        self.path = target
+        return f"The checkpoint from before, of iteration {self.before}: {target}"
 
     def state_dict(self) -> dict[str, Any]:
         return {"rule": self.rule.state_dict(), "healthy_at": self._healthy_at}

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import gan_modules
-from callbacks import GameSpectrum, SampleMetrics
+from callbacks import CollapseAlarm, GameSpectrum, SampleMetrics
 from callbacks.metrics import Pixels
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
@@ -215,6 +215,27 @@ def spectrum_on_ranks(rank: int, world: int) -> dict[str, float]:
         return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("game/")}
 
     return _with_ranks(rank, world, train)
+
+
+def collapse_on_ranks(rank: int, world: int, root: str) -> tuple[int, list[tuple[float, int | None]]]:
+    """Iterations until CollapseAlarm stopped the run, and at each validation whether it was on and what it kept."""
+    found: list[tuple[float, int | None]] = []
+    alarm = CollapseAlarm(["coverage"], threshold=4.0, least_drop=0.3, agree=1, stop=True)
+
+    class Script(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+            pl_module.log("coverage", 0.8 if trainer.global_step < 5 else 0.2)
+
+        def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+            found.append((float(trainer.callback_metrics["collapse/alarm"]), alarm.before))
+
+    def train(**kwargs: Any) -> int:
+        each = {"max_steps": 8, "check_val_every_n_epoch": None, "val_check_interval": 1, "num_sanity_val_steps": 0}
+        trainer = quiet_trainer(default_root_dir=root, callbacks=[alarm, Script()], **each, **kwargs)
+        trainer.fit(make("NSGAN"), ring())
+        return trainer.global_step
+
+    return _with_ranks(rank, world, train), found
 
 
 def derivatives_of_joined_on_ranks(rank: int, world: int) -> list[Tensor]:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from recipes import make, quiet_trainer, ring
+from recipes import collapse_on_ranks, make, quiet_trainer, ring
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from workers import GlooPool
 
 from callbacks import CollapseAlarm, SampleMetrics
 from callbacks.collapse_alarm import CollapseWarning
@@ -250,3 +251,25 @@ def test_it_reads_what_sample_metrics_logged(tmp_path: Path) -> None:
     t.fit(model, data)
     assert len(a.rule.state_dict()["courses"]["high_quality"]["recent"]) == 4
     assert a._samples(t) == 64
+
+
+def test_all_processes_decide_alike(gloo: GlooPool, tmp_path: Path) -> None:
+    alone, *both = collapse_on_ranks(0, 1, str(tmp_path / "one")), *gloo(collapse_on_ranks, str(tmp_path / "two"))
+    assert alone == (5, [(0.0, None)] * 4 + [(1.0, 4)])
+    assert both == [alone, alone]
+    for run in ("one", "two"):
+        assert [path.name for path in (tmp_path / run / "checkpoints").iterdir()] == ["before_collapse.ckpt"]
+
+
+@pytest.mark.slow
+def test_what_it_keeps_can_be_sampled_from_the_command_line(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "alarm.yaml").write_text(
+        "trainer:\n  callbacks:\n    - class_path: callbacks.SampleMetrics\n"
+        "      init_args: {n_samples: 64, extractor: {class_path: callbacks.metrics.Pixels}}\n"
+        "    - class_path: callbacks.CollapseAlarm\n      init_args: {monitor: [coverage]}\n"
+    )
+    recipe = Path(__file__).parents[2] / "configs" / "ring" / "nsgan.yaml"
+    small = "--data.epoch_iterations 3 --data.train_size 256 --trainer.max_epochs 1 --trainer.default_root_dir run"
+    command("fit", "--config", recipe, "--config", "alarm.yaml", "--wandb", "off", *small.split())
+    command("sample", "--ckpt_path", "run/checkpoints/healthy.ckpt", "--n", "10", "--out", "samples.npz")
+    assert np.load(tmp_path / "samples.npz")["samples"].shape == (10, 2)
