@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -110,7 +111,7 @@ class Extractor(nn.Module, ABC):
     @staticmethod
     @torch.no_grad()
     def _exactly(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
+        with torch.autocast(inputs.device.type, enabled=False), _full_precision():
             return function(inputs.detach().float()).float()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -119,6 +120,26 @@ class Extractor(nn.Module, ABC):
         self.network.to(fn(torch.empty(0, device=here)).device)  # the dtype stays
         apply: Callable[..., Extractor] = super()._apply
         return apply(fn, recurse)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TensorFloat-32 or bfloat16 in place of float32, though training may want it and cuDNN's default has it."""
+    cudnn = torch.backends.cudnn
+    try:
+        products, convolutions = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    except RuntimeError:  # set for each backend by itself, which this interface can't restore
+        yield
+        return
+    if products != "highest":  # setting what is set already is no no-op: it would fix what is inherited
+        torch.set_float32_matmul_precision("highest")
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        if products != "highest":
+            torch.set_float32_matmul_precision(products)
+        cudnn.allow_tf32 = convolutions
 
 
 class Classifier(Extractor):

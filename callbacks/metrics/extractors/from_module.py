@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -53,6 +54,11 @@ class ModuleExtractor(Extractor):
             _fill(network, weights)
         # not super(): in a ModuleClassifier that is Classifier's, which asks for more
         Extractor.__init__(self, name, num_features, network, resize=resize, value_range=value_range)
+
+    @property
+    def hash(self) -> str:
+        """As of Extractor, and of the module's ``repr``: normalisation and pooling have no weights."""
+        return hashlib.sha256(f"{super().hash}\n{self.network!r}".encode()).hexdigest()[:12]
 
     def features(self, samples: Tensor) -> Tensor:
         if self._size is not None:

@@ -52,6 +52,20 @@ def test_a_cast_before_the_first_use_does_not_matter(case: Case) -> None:
     assert torch.equal(extractor(samples), case.make()(samples))
 
 
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_precision_of_training_does_not_reach_it(case: Case, precision: str) -> None:
+    extractor, samples = case.make(), case.samples(64)
+    expected = extractor(samples)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision(precision)
+    try:
+        assert torch.equal(extractor(samples), expected)
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch.backends.cudnn.allow_tf32 == before[1]
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+
+
 def test_low_precision_samples_give_float32_features(case: Case) -> None:
     extractor, samples = case.make(), case.samples().bfloat16()
     assert torch.equal(extractor(samples), extractor(samples.float()))

@@ -47,6 +47,11 @@ def test_images_are_resized_without_aliasing() -> None:
     torch.testing.assert_close(halved, avg_pool2d(torch.full((2, 1, 16, 16), 0.25), 2).flatten(1))
 
 
+def test_the_hash_tells_modules_without_weights_apart() -> None:
+    modules = [nn.Flatten(), nn.Sequential(nn.AvgPool2d(2), nn.Flatten()), nn.Sequential(nn.MaxPool2d(2), nn.Flatten())]
+    assert len({ModuleExtractor(module, name="mine").hash for module in modules}) == 3
+
+
 def test_a_classifier_classes_by_its_head() -> None:
     classifier = ModuleClassifier(normed(), head(), name="mine", num_classes=2)
     features = normed().eval()(images())
