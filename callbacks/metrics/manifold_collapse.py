@@ -12,6 +12,7 @@ from torch import Tensor
 from callbacks.metrics.base import CAPACITY, SampleMetric
 from callbacks.metrics.known import Known
 from callbacks.metrics.nearest import neighbours
+from callbacks.metrics.reservoir import least
 from callbacks.metrics.valleys import Valleys, upper_quantile
 
 _SHARE = 0.2  # of an even share: what a class needs among the reals to be a mode, and a few mistakes do not reach
@@ -151,8 +152,15 @@ class ManifoldCollapse(SampleMetric):
         return table + table.T
 
     def hybrids(self) -> Tensor:
-        """Which generated samples are between modes, (n,) bool, in the order of ``kept("fake")``; errors of compute."""
-        return self._judged()[0]
+        """Numbers (h,) of the generated samples between modes in the whole sequence of them, the most between first.
+
+        Raises:
+            ValueError: as ``compute``.
+        """
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
+            hybrid, _, (score, *_) = self._judged()
+            numbers = least(*self._got("fake"), self._capacities["fake"])[1]
+        return numbers[hybrid][score[hybrid].argsort(descending=True, stable=True)]
 
     def _judged(self) -> tuple[Tensor, Tensor, Placed]:
         """Which generated samples are between modes, the share of reals that are, and how samples were placed."""

@@ -118,6 +118,12 @@ def test_pairs_name_the_modes_that_hybrids_are_of() -> None:
     assert float(table.triu().sum()) == pytest.approx(share(metric))
 
 
+def test_hybrids_are_found_again_by_their_numbers() -> None:
+    x = RING.means[torch.arange(40) % 8].clone()
+    x[7], x[30] = RING.means[:2].mean(0), 0.1 * RING.means[0] + 0.9 * RING.means[1]
+    assert on(RING, x).hybrids().tolist() == [7, 30]
+
+
 def test_batches_and_processes_do_not_matter_where_samples_are_seen() -> None:
     x = RING.sample(300, numbers(1))[0] * 0.9
     whole = on(RING, x)
