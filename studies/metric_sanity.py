@@ -61,23 +61,33 @@ CLAIMS: dict[tuple[str, str], dict[str, str]] = {
     },
     ("digits", "half of classes dropped"): {"worse": "vendi coverage", "not seen": "precision density between ms_ssim"},
     ("digits", "classes 4 : 1"): {"worse": "fid mode_kl mode_entropy", "not seen": "modes precision recall"},
-    ("hairpin", "classes 4 : 1"): {"worse": "fid mode_kl mode_entropy coverage", "not seen": "modes precision recall"},
+    ("hairpin", "classes 4 : 1"): {
+        "worse": "fid fid_infinity mode_kl mode_entropy coverage",
+        "not seen": "modes precision recall",
+    },
     ("digits", "narrowed"): {
         "worse": "recall ms_ssim vendi",
         "better": "density",
         "not seen": "inception_score mode_kl",
     },
-    ("hairpin", "narrowed"): {"worse": "recall coverage vendi", "better": "between", "not seen": "fid mode_kl"},
+    ("hairpin", "narrowed"): {
+        "worse": "recall coverage vendi fid_class_mean",
+        "better": "between",
+        "not seen": "fid mode_kl",
+    },
     ("digits", "noise"): {"not seen": "fid inception_score mode_kl"},
     ("hairpin", "noise"): {
-        "worse": "precision density high_quality on_manifold",
+        "worse": "precision density high_quality on_manifold fid_class_mean",
         "better": "vendi",
         "not seen": "fid mode_kl",
     },
-    ("digits", "blur"): {"worse": "fid recall coverage ms_ssim vendi", "not seen": "inception_score precision mode_kl"},
+    ("digits", "blur"): {
+        "worse": "fid fid_infinity kid recall coverage ms_ssim vendi",
+        "not seen": "inception_score precision mode_kl",
+    },
     ("digits", "20 % hybrids"): {"worse": "between precision inception_score", "not seen": "fid recall mode_kl vendi"},
     ("hairpin", "20 % hybrids"): {
-        "worse": "between precision high_quality on_manifold",
+        "worse": "between precision high_quality on_manifold fid_class_mean",
         "better": "vendi",
         "not seen": "recall mode_kl",
     },
@@ -87,7 +97,10 @@ CLAIMS: dict[tuple[str, str], dict[str, str]] = {
     ("hairpin", "memorised"): {"not seen": "fid precision recall coverage vendi"},
     ("digits", "one sample"): {"worse": "fid recall coverage vendi ms_ssim inception_score mode_entropy"},
     ("hairpin", "one sample"): {"worse": "fid recall coverage vendi mode_entropy"},
-    ("digits", "wrong labels"): {"not seen": "fid precision recall mode_kl inception_score"},
+    ("digits", "wrong labels"): {
+        "worse": "fid_class_mean fid_class_worst",
+        "not seen": "fid precision recall mode_kl inception_score",
+    },
 }
 
 
@@ -232,7 +245,7 @@ def _word(deviations: float) -> str:
         return ""
     if abs(deviations) >= MOST:
         return "> 99" if deviations > 0 else "< -99"
-    return f"{deviations:.0f}" if abs(deviations) >= 9.95 else f"{deviations:.1f}"
+    return f"{deviations:.0f}" if abs(deviations) >= 9.95 else f"{round(deviations, 1) + 0.0:.1f}"  # no -0.0
 
 
 def _heat_map(ax: Axes, table: np.ndarray[Any, np.dtype[np.float64]]) -> None:
@@ -243,4 +256,7 @@ def _heat_map(ax: Axes, table: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         ink = "w" if abs(deviations) >= 15 else "k" if abs(deviations) >= SEEN else "0.45"
         ax.text(j, i, _word(deviations).replace(" ", ""), ha="center", va="center", fontsize=6.5, color=ink)
     ax.tick_params(length=0)
+    for line, edges in ((ax.axvline, table.shape[1]), (ax.axhline, table.shape[0])):
+        for edge in range(1, edges):
+            line(edge - 0.5, color="w", lw=0.5)
     ax.spines[:].set_visible(False)
