@@ -117,7 +117,8 @@ class Extractor(nn.Module, ABC):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         tensors = chain(self.network.parameters(), self.network.buffers())
         here = next((weight.device for weight in tensors), torch.device("cpu"))
-        self.network.to(fn(torch.empty(0, device=here)).device)  # the dtype stays
+        with torch.inference_mode(False):  # or weights would be of that mode for good
+            self.network.to(fn(torch.empty(0, device=here)).device)  # the dtype stays
         apply: Callable[..., Extractor] = super()._apply
         return apply(fn, recurse)
 

@@ -106,8 +106,7 @@ class _Registered(nn.Module):
         """torch-fidelity's module, frozen, in float32 and in eval mode."""
         if self.module is None:
             with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # it draws weights to replace them
-                module = self._made()
-            self.module = module.float().eval().requires_grad_(False).to(self.place.device)
+                self.module = self._made().float().eval().requires_grad_(False).to(self.place.device)
         return self.module
 
     def _made(self) -> nn.Module:
@@ -121,8 +120,9 @@ class _Registered(nn.Module):
             if self.weights is not None:
                 raise RuntimeError(f"weights={self.weights} are none of {self.name!r} ({error!r}).") from error
             raise RuntimeError(
-                f"the weights of {self.name!r} could not be downloaded ({error!r}): {self._cache()} Or fetch "
-                f"{self._address(registry[self.name])} elsewhere and give the file, weights=PATH."
+                f"the weights of {self.name!r} could not be downloaded or read ({error!r}): {self._cache()} Or fetch "
+                f"{self._address(registry[self.name])} elsewhere and give the file by weights=PATH, which all but "
+                "DINOv2 take."
             ) from error
         return made
 
