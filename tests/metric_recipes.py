@@ -12,13 +12,18 @@ from torchmetrics import Metric
 
 import callbacks.metrics
 from callbacks.metrics import (
-    CopyRate,
+    ClassConditionalFID,
+    Authenticity,
+    BirthdayTest,
     FrechetDistance,
+    FrechetInfinity,
     GeodesicCoverage,
     InceptionScore,
+    KernelDistance,
     ManifoldCollapse,
     ModeCoverage,
     MSSSIMDiversity,
+    NumberOfDifferentBins,
     PrecisionRecallDensityCoverage,
     VendiScore,
 )
@@ -83,7 +88,14 @@ CASES = {
     "MSSSIMDiversity": Case(MSSSIMDiversity, (normal(0, 200, 192).sigmoid().reshape(200, 3, 8, 8),)),
     "InceptionScore": Case(InceptionScore, ((2 * normal(0, 200)).softmax(1),)),
     "VendiScore": Case(VendiScore, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
+    "ClassConditionalFID": Case(
+        lambda **kwargs: ClassConditionalFID(3, **kwargs),
+        (2 * normal(1, 200), integers(1, 200, 0, 3)),
+        (normal(0, 200), integers(0, 200, 0, 3)),
+    ),
     "FrechetDistance": Case(FrechetDistance, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
+    "FrechetInfinity": Case(FrechetInfinity, (2 * normal(1, 200) + 1,), (normal(0, 200),)),
+    "KernelDistance": Case(lambda **kwargs: KernelDistance(30, **kwargs), (2 * normal(1, 200),), (normal(0, 200),)),
     "GeodesicCoverage": Case(
         lambda **kwargs: GeodesicCoverage(truth=hairpin(), **kwargs),
         (hairpin().sample(200, torch.Generator().manual_seed(1))[0].float(),),
@@ -100,9 +112,11 @@ CASES = {
     "PrecisionRecallDensityCoverage": Case(
         PrecisionRecallDensityCoverage, (1.5 * normal(1, 200) + 0.5,), (normal(0, 200),)
     ),
-    "CopyRate": Case(
-        lambda **kwargs: CopyRate(normal(0, 90), normal(2, 110), quantile=0.2, **kwargs), (normal(1, 200),), sided=False
+    "Authenticity": Case(
+        lambda **kwargs: Authenticity(0.2, **kwargs), (1.2 * normal(1, 200, 2),), (normal(0, 200, 2),)
     ),
+    "BirthdayTest": Case(BirthdayTest, (0.5 * normal(1, 200, 2),), (normal(0, 200, 2),)),
+    "NumberOfDifferentBins": Case(NumberOfDifferentBins, (1.5 * normal(1, 200) + 0.5,), (normal(0, 200),)),
 }
 EXPORTED = sorted(
     name

@@ -50,7 +50,7 @@ class SampleMetric(Metric, ABC):
 
     is_differentiable = False
     full_state_update = False
-    plot_lower_bound = 0.0
+    plot_lower_bound: float | None = 0.0
 
     def __init__(self, reset_real_features: bool = True, **kwargs: Any) -> None:
         super().__init__(**{"compute_with_cache": False} | kwargs)

@@ -12,22 +12,17 @@ from callbacks.metrics.gaussian import Gaussian, frechet_distance
 
 
 class FrechetMetric(SampleMetric):
-    """Holds the moments of reals, and the Gaussian that has them for as long as they stay the same.
+    """Makes Gaussians of moments, that of the reals once for as long as they stay the same.
 
     Args:
-        num_features: d; learnt from the first batch of any process if None.
         reset_real_features: whether ``reset`` forgets the reals too.
         kwargs: as of ``torchmetrics.Metric``.
     """
 
     higher_is_better = False
-    real_moments: Tensor
 
-    def __init__(self, num_features: int | None = None, reset_real_features: bool = True, **kwargs: Any) -> None:
+    def __init__(self, reset_real_features: bool = True, **kwargs: Any) -> None:
         super().__init__(reset_real_features, **kwargs)
-        if num_features is not None and num_features < 1:
-            raise ValueError(f"num_features={num_features} must be at least 1, or None to learn it from the data.")
-        self.add_moments("real_moments", num_features)
         self._factored: tuple[Tensor, Gaussian] | None = None
 
     def gaussian(self, name: str) -> Gaussian:
@@ -36,7 +31,7 @@ class FrechetMetric(SampleMetric):
         return Gaussian.of_moments(self.moments(name)) if few is None else Gaussian.of_rows(few)
 
     def real_gaussian(self) -> Gaussian:
-        """The Gaussian of the reals, factored anew where they changed."""
+        """That of "real_moments", factored anew where they changed."""
         self.require(True, self.num_rows("real_moments"), 2, "a covariance")
         few = self.few("real_moments")
         state = self.moments("real_moments") if few is None else few
@@ -66,11 +61,15 @@ class FrechetDistance(FrechetMetric):
     """
 
     name = "fid"
+    real_moments: Tensor
     fake_moments: Tensor
 
     def __init__(self, num_features: int | None = None, reset_real_features: bool = True, **kwargs: Any) -> None:
-        super().__init__(num_features, reset_real_features, **kwargs)
-        self.add_moments("fake_moments", num_features)
+        super().__init__(reset_real_features, **kwargs)
+        if num_features is not None and num_features < 1:
+            raise ValueError(f"num_features={num_features} must be at least 1, or None to learn it from the data.")
+        for side in ("real_moments", "fake_moments"):
+            self.add_moments(side, num_features)
 
     def update(self, features: Tensor, real: bool) -> None:
         """Accumulate features (N, d) of real or of generated samples, any floating dtype, cast to float64.

@@ -65,6 +65,11 @@ def widened(moments: Tensor, num_features: int) -> Tensor:
     return moments if len(moments) == num_features + 1 else no_moments(num_features).to(moments.device)
 
 
+def where_float64_is(rows: Tensor) -> Tensor:
+    """Rows on their device, or on the CPU where it has no float64."""
+    return rows.cpu() if rows.device.type == "mps" else rows
+
+
 def mean_and_covariance(moments: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (d,) and the lower triangle of the unbiased covariance (d, d) of at least two rows."""
     return moments[0, 1:], moments[1:, 1:] / (moments[0, 0] - 1)

@@ -117,7 +117,7 @@ def test_every_state_has_a_reduction_and_attributes_are_set(case: Case) -> None:
     assert None not in metric._reductions.values()
     assert metric.is_differentiable is False
     assert metric.full_state_update is False
-    assert metric.plot_lower_bound == 0
+    assert metric.plot_lower_bound in (0, None)  # None: an unbiased estimate of what is not negative may be
     with pytest.raises(ValueError, match="reset_real_features='no'"):
         case.make(reset_real_features="no")
 
