@@ -12,9 +12,9 @@ from torchmetrics import Metric
 
 import callbacks.metrics
 from callbacks.metrics import (
-    ClassConditionalFID,
     Authenticity,
     BirthdayTest,
+    ClassConditionalFID,
     FrechetDistance,
     FrechetInfinity,
     GeodesicCoverage,
@@ -42,6 +42,14 @@ def integers(seed: int, n: int, low: int, high: int) -> Tensor:
 
 def hairpin() -> Hairpin:
     return Hairpin(modes=3, length=3.0, gap=0.5, tangential_std=0.1, normal_std=0.05)
+
+
+def with_moments(mean: Tensor, covariance: Tensor, n: int, seed: int) -> Tensor:
+    """Rows whose mean and unbiased covariance are exactly these."""
+    white = normal(seed, n, len(mean)).double()
+    white = white - white.mean(0)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(white.T)), white.T, upper=False).T
+    return mean + white @ torch.linalg.cholesky(covariance).T
 
 
 @dataclass(frozen=True)

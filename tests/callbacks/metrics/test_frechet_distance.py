@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from metric_recipes import with_moments
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -19,14 +20,6 @@ def distance(real: Tensor, fake: Tensor) -> Tensor:
     metric.update(fake, real=False)
     value: Tensor = metric.compute()
     return value
-
-
-def with_moments(mean: Tensor, covariance: Tensor, n: int, seed: int) -> Tensor:
-    """Rows whose mean and unbiased covariance are exactly these."""
-    white = rows(n, len(mean), seed)
-    white = white - white.mean(0)
-    white = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(white.T)), white.T, upper=False).T
-    return mean + white @ torch.linalg.cholesky(covariance).T
 
 
 class Identity(nn.Module):
