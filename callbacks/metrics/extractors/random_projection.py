@@ -46,12 +46,12 @@ class Projection(nn.Module):
 class RandomProjection(Extractor):
     """Flattened samples, of D values each, under a fixed Gaussian projection to d dimensions.
 
-    Frechet and kernel distances cost as much as d features do, whatever the size of the images, and need no network:
-    of images of 32x32 in three channels a covariance of 256 features, not of 3,072. Entries of the matrix are
-    independent N(0, 1 / d), so that squared distances are kept on average, with a relative standard deviation of
-    sqrt(2 / d), 9 % at 256 (Johnson and Lindenstrauss, 1984; proof by Gaussian entries in Dasgupta and Gupta, "An
-    elementary proof of a theorem of Johnson and Lindenstrauss", 2003). As of pixels, a Frechet distance of these features tells that
-    colours, brightness and coarse shapes are right, and little of what the eye sees.
+    Frechet and kernel distances cost as much as d features do, whatever the size of the images, and need no network: of
+    images of 32x32 in three channels a covariance of 256 features, not of 3,072. Entries of the matrix are independent
+    N(0, 1 / d), so that squared distances are kept on average, with a relative standard deviation of sqrt(2 / d), 9 %
+    at 256 (Johnson and Lindenstrauss, 1984; proof by Gaussian entries in Dasgupta and Gupta, "An elementary proof of a
+    theorem of Johnson and Lindenstrauss", 2003). As of pixels, a Frechet distance of these features tells that colours,
+    brightness and coarse shapes are right, and little of what the eye sees.
 
     The matrix depends on seed and D alone; it takes 4 d D bytes, 3 MB for 32x32 and 201 MB for 256x256 in colour.
 

@@ -13,12 +13,17 @@ from extractor_recipes import CASES, EXPORTED, Case, hashes, head, normed
 from torch import Tensor, nn
 from workers import GlooPool
 
+import callbacks.metrics.extractors
 from callbacks.metrics import Classifier, Extractor, ModuleExtractor, Pixels
 
 
 @pytest.fixture(params=EXPORTED)
 def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
+
+
+def test_all_are_exported_with_the_metrics() -> None:
+    assert set(callbacks.metrics.extractors.__all__) <= set(callbacks.metrics.__all__)
 
 
 def test_features_are_float32_rows_without_a_graph(case: Case) -> None:
