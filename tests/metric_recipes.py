@@ -60,13 +60,11 @@ class Case:
         make: of keyword arguments of every SampleMetric.
         generated: the views of generated samples, but for "index".
         real: those of reals; None where the metric takes none.
-        sided: whether ``update`` takes ``real``.
     """
 
     make: Callable[..., Any]
     generated: Views
     real: Views | None = None
-    sided: bool = True
 
     def show(self, metric: Any, real: bool, index: Tensor | None = None) -> None:
         """Update the metric with the rows of these numbers, all by default."""
@@ -76,7 +74,7 @@ class Case:
         first, *others = (view[index] for view in views)
         if "index" in getattr(metric, "sees", ()):
             others.append(index)
-        metric.update(first, *([real] if self.sided else []), *others)
+        metric.update(first, real, *others)
 
     def filled(self, **kwargs: Any) -> Any:
         """A metric that has seen the reals."""

@@ -8,7 +8,6 @@ blocks, threads or the order of pairs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -84,11 +83,6 @@ def squared_distances(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
         for a, b in zip(torch.split(i, step), torch.split(j, step), strict=True)
     ]
     return torch.cat(parts)
-
-
-def fingerprint(rows: Tensor) -> bytes:
-    """A digest of the rows' values, by which what was computed from them is known again."""
-    return hashlib.blake2b(rows.cpu().contiguous().numpy().data, key=str(tuple(rows.shape)).encode()).digest()
 
 
 class _Nearest:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from callbacks.metrics.base import CAPACITY, SampleMetric
-from callbacks.metrics.nearest import fingerprint, neighbours, within
+from callbacks.metrics.memo import Memo
+from callbacks.metrics.nearest import neighbours as nearest
+from callbacks.metrics.nearest import within
 
 
 class PrecisionRecallDensityCoverage(SampleMetric):
@@ -51,7 +53,7 @@ class PrecisionRecallDensityCoverage(SampleMetric):
         if capacity <= neighbours:
             raise ValueError(f"capacity={capacity} must be above neighbours={neighbours}.")
         self.neighbours = neighbours
-        self._real_radii: tuple[bytes, Tensor] | None = None
+        self._radii = Memo(nearest)
         for side in ("real", "fake"):
             self.add_rows(side, capacity)
 
@@ -77,10 +79,10 @@ class PrecisionRecallDensityCoverage(SampleMetric):
                     f"{self.neighbours} needs at least {self.neighbours + 1}: "
                     f"call update(features, real={name == 'real'}) before compute()."
                 )
-        fake_radii, _ = neighbours(fake, self.neighbours)
+        (real_radii, _), (fake_radii, _) = self._radii(real, self.neighbours), nearest(fake, self.neighbours)
         balls = torch.zeros(len(fake), device=fake.device, dtype=torch.float64)  # reals' that hold each generated one
         covers, recalled = torch.zeros(2, len(real), device=real.device, dtype=torch.bool)
-        for i, j, (by_real, by_fake) in within(real, fake, self._radii(real)[:, None], fake_radii[None]):
+        for i, j, (by_real, by_fake) in within(real, fake, real_radii[:, None], fake_radii[None]):
             balls[j] += by_real.sum(0)
             covers[i] |= by_real.any(1)
             recalled[i] |= by_fake.any(1)
@@ -90,9 +92,3 @@ class PrecisionRecallDensityCoverage(SampleMetric):
             "density": balls.mean() / self.neighbours,
             "coverage": covers.double().mean(),
         }
-
-    def _radii(self, real: Tensor) -> Tensor:
-        key = fingerprint(real)
-        if self._real_radii is None or self._real_radii[0] != key:
-            self._real_radii = key, neighbours(real, self.neighbours)[0]
-        return self._real_radii[1]

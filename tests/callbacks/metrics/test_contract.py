@@ -40,7 +40,7 @@ def test_forward_gives_the_batch_and_accumulates(case: Case) -> None:
     metric = case.filled()
     for index in ALL.split([80, 120]):
         views = [view[index] for view in case.generated] + [index] * ("index" in getattr(metric, "sees", ()))
-        close(metric(views[0], *[False] * case.sided, *views[1:]), case.value(case.filled(), index))
+        close(metric(views[0], False, *views[1:]), case.value(case.filled(), index))
     close(metric.compute(), case.value(case.filled()))
 
 

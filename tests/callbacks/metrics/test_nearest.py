@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from callbacks.metrics import nearest
-from callbacks.metrics.nearest import fingerprint, neighbours, squared_distances, within
+from callbacks.metrics.nearest import neighbours, squared_distances, within
 
 
 def rows(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -115,13 +115,6 @@ def test_more_neighbours_than_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="k=6 must be from 1 to 5"):
         neighbours(rows(3, 2, 1), 6, y)
     torch.testing.assert_close(neighbours(y, 4)[0], all_squares(y, y).amax(1))
-
-
-def test_fingerprints_tell_values_and_shapes_apart() -> None:
-    x = rows(6, 4, 0)
-    assert fingerprint(x) == fingerprint(x.clone())
-    others = [x.reshape(4, 6), x.flip(0), x.double(), torch.nextafter(x, x + 1)]
-    assert len({fingerprint(y) for y in [x, *others]}) == 5
 
 
 def test_differences_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

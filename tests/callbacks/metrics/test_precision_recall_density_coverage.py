@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from callbacks.metrics import PrecisionRecallDensityCoverage, precision_recall_density_coverage
+from callbacks.metrics.nearest import neighbours
 
 prdc = pytest.importorskip("prdc")
 NAMES = ["precision", "recall", "density", "coverage"]
@@ -81,20 +82,19 @@ def test_samples_off_the_data_are_in_no_ball() -> None:
 
 def test_radii_of_cached_reals_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    measure = precision_recall_density_coverage.neighbours
 
     def counted(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         asked.append(len(x))
-        return measure(x, k)
+        return neighbours(x, k)
 
-    monkeypatch.setattr(precision_recall_density_coverage, "neighbours", counted)
+    monkeypatch.setattr(precision_recall_density_coverage, "nearest", counted)
     metric = PrecisionRecallDensityCoverage(reset_real_features=False)
     metric.update(rows(70, 3, 0), real=True)
     for seed in (1, 2):
         metric.reset()
         metric.update(rows(50, 3, seed), real=False)
         value = {name: float(number) for name, number in metric.compute().items()}
-    assert asked == [50, 70, 50]
+    assert asked == [70, 50, 50]
     assert value == four(rows(70, 3, 0), rows(50, 3, 2))
     metric.update(rows(10, 3, 3), real=True)
     value = {name: float(number) for name, number in metric.compute().items()}

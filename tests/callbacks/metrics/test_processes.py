@@ -14,7 +14,7 @@ import torch
 HERE = Path(__file__).parent
 CASES = (
     *("frechet uneven", "frechet empty", "frechet one side each", "frechet few", "frechet own gather"),
-    *("modes uneven", "modes empty", "copies uneven", "copies empty"),
+    *("modes uneven", "modes empty"),
 )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from callbacks.metrics import CopyRate, FrechetDistance, ModeCoverage
+from callbacks.metrics import FrechetDistance, ModeCoverage
 
 Updates = list[tuple[Any, ...]]
 
@@ -47,12 +47,6 @@ def cases() -> dict[str, tuple[Callable[..., Any], Updates, Updates]]:
         "frechet own gather": (lambda **kw: FrechetDistance(dist_sync_fn=own_gather, **kw), [real, fake], []),
         "modes uneven": (lambda **kw: ModeCoverage(5, **kw), counted, [(modes(2, 3), False)]),
         "modes empty": (lambda **kw: ModeCoverage(5, **kw), counted, []),
-        "copies uneven": (
-            lambda **kw: CopyRate(rows(0, 90), rows(0, 400), quantile=0.5, **kw),
-            [(rows(0, 33),), (rows(0, 90)[:10],)],
-            [(rows(4, 3),)],
-        ),
-        "copies empty": (lambda **kw: CopyRate(rows(0, 90), rows(0, 400), **kw), [(rows(0, 9),)], []),
     }
 
 
