@@ -28,7 +28,8 @@ class CollapseAlarm(Callback):
 
     It reads what SampleMetrics logged at each validation, and takes no samples itself. When a collapse begins and when
     it is over there is one warning on the console, with what dropped from where to where, its noise, the iteration and
-    the checkpoint. For what counts as a collapse see CollapseRule; a run that never learnt has nothing to lose.
+    the checkpoint. For what counts as a collapse see CollapseRule; a run that has not learnt has nothing to lose. The
+    defaults were chosen on small GANs, and measured on others (docs/collapse_alarm.md).
 
     Logged at every evaluation:
 
@@ -46,6 +47,7 @@ class CollapseAlarm(Callback):
         least_drop: drop that alarms, as a share of the best level; both have to be exceeded.
         agree: number of quantities that have to drop.
         window: evaluations of which the fluctuation is taken.
+        learnt: share of what the reals score that every quantity has to have reached before any can drop.
         n_samples: of which the quantities are estimated; those of the run's SampleMetrics if None.
         keep: whether to keep the checkpoint from before.
         stop: whether to end the run on alarm.
@@ -56,11 +58,12 @@ class CollapseAlarm(Callback):
 
     def __init__(
         self,
-        monitor: Sequence[str] = ("coverage", "recall", "vendi"),
-        threshold: float = 4.0,
-        least_drop: float = 0.3,
+        monitor: Sequence[str] = ("coverage", "vendi"),
+        threshold: float = 6.0,
+        least_drop: float = 0.25,
         agree: int = 1,
-        window: int = 10,
+        window: int = 20,
+        learnt: float = 0.25,
         n_samples: int | None = None,
         keep: bool = True,
         stop: bool = False,
@@ -72,7 +75,7 @@ class CollapseAlarm(Callback):
             raise ValueError(f"CollapseAlarm(agree={agree}): only {len(self.monitor)} quantities are monitored.")
         if n_samples is not None and n_samples < 1:
             raise ValueError(f"CollapseAlarm(n_samples={n_samples}): must be at least 1.")
-        self.rule = CollapseRule(threshold, least_drop, agree, window)
+        self.rule = CollapseRule(threshold, least_drop, agree, window, learnt)
         self.n_samples = n_samples
         self.keep = keep
         self.stop = stop

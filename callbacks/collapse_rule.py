@@ -62,28 +62,32 @@ class _Course:
 class CollapseRule:
     """Tells, evaluation by evaluation, whether quantities of which more is better have dropped.
 
-    A quantity's level is the highest value that three successive evaluations reached, but not above what the reals
-    score: a generator that is more diverse than the data, as a diffuse one is, may come down to them. Its noise is the
-    root of two variances: of sampling, at the level and at the value (see ``sampling_error``), and of the run: the mean
-    over the last ``window`` values of the squared step down from the one before, 0 for a step up. That is the variance
-    of values that fluctuate independently around their mean, and progress is no part of it.
+    A quantity's level is the highest value that three successive evaluations reached. Values above what the reals score
+    count as that: a generator that is more diverse than the data, as a diffuse one is, may come down to them. The noise
+    is the root of two variances: of sampling, at the level and at the value (see ``sampling_error``), and of the run:
+    the mean over the last ``window`` values of the squared step down from the one before, 0 for a step up. That is the
+    variance of values that fluctuate independently around their mean, and progress is no part of it.
 
     It has fallen where level - value is above both ``threshold`` x noise and ``least_drop`` x level, and has recovered
     at less than half of that. While it is fallen, level and noise stay those of before.
 
     The state is collapsed where at least ``agree`` quantities have fallen, until none of them is.
 
-    Who never had a level has nothing to lose: a run that has not learnt, or that was in one mode from the start, is not
-    called collapsed. Its values stand beside the reals' in the logs.
+    A run that has not learnt has nothing to lose: nothing falls before every quantity's level has reached the share
+    ``learnt`` of what the reals score, where that is known. So neither is a run accused that was in one mode from the
+    start; its values stand beside the reals' in the logs.
 
     Args:
         threshold: in standard deviations of the noise, positive.
         least_drop: share of the level, in (0, 1).
         agree: number of quantities.
         window: values of which the fluctuation is taken.
+        learnt: share of what the reals score, in [0, 1].
     """
 
-    def __init__(self, threshold: float, least_drop: float, agree: int = 1, window: int = 10) -> None:
+    def __init__(
+        self, threshold: float, least_drop: float, agree: int = 1, window: int = 20, learnt: float = 0.25
+    ) -> None:
         if not threshold > 0:
             raise ValueError(f"threshold={threshold}: must be positive, in standard deviations of the noise.")
         if not 0 < least_drop < 1:
@@ -92,7 +96,10 @@ class CollapseRule:
             raise ValueError(f"agree={agree}: at least 1 quantity has to drop.")
         if window < _SUSTAINED:
             raise ValueError(f"window={window}: at least {_SUSTAINED} evaluations.")
-        self.threshold, self.least_drop, self.agree, self.window = threshold, least_drop, agree, window
+        if not 0 <= learnt <= 1:
+            raise ValueError(f"learnt={learnt}: a share of what the reals score, in [0, 1].")
+        self.threshold, self.least_drop, self.agree = threshold, least_drop, agree
+        self.window, self.learnt = window, learnt
         self.collapsed = False
         self._courses: dict[str, _Course] = {}
 
@@ -106,8 +113,12 @@ class CollapseRule:
             n: samples of which each was estimated; without it there is no sampling error.
             floors: what the reals score, where that is known.
         """
-        seen = {name: value for name, value in values.items() if math.isfinite(value)}
-        drops = {name: self._judged(name, value, n, (floors or {}).get(name, math.inf)) for name, value in seen.items()}
+        floors = floors or {}
+        seen = {name: min(value, floors.get(name, value)) for name, value in values.items() if math.isfinite(value)}
+        for name in seen:
+            self._courses.setdefault(name, _Course())
+        learnt = all((self._courses[name].level or 0.0) >= self.learnt * floors.get(name, 0.0) for name in seen)
+        drops = {name: self._judged(name, value, n, learnt) for name, value in seen.items()}
         self.collapsed = len(self.fallen) >= (1 if self.collapsed else self.agree)
         return drops
 
@@ -116,9 +127,9 @@ class CollapseRule:
         """Names of the quantities that have fallen and not recovered."""
         return [name for name, course in self._courses.items() if course.fallen]
 
-    def _judged(self, name: str, value: float, n: int | None, floor: float) -> Drop:
-        course = self._courses.setdefault(name, _Course())
-        if course.level is None:
+    def _judged(self, name: str, value: float, n: int | None, learnt: bool) -> Drop:
+        course = self._courses[name]
+        if course.level is None or not learnt:
             drop = Drop(None, value, 0.0)
         else:
             drop = self._drop(course, course.level, value, n)
@@ -126,7 +137,7 @@ class CollapseRule:
         if not course.fallen:
             course.recent = [*course.recent, value][-self.window :]
             if len(course.recent) >= _SUSTAINED:
-                course.level = max(min(min(course.recent[-_SUSTAINED:]), floor), course.level or 0.0)
+                course.level = max(min(course.recent[-_SUSTAINED:]), course.level or 0.0)
         return drop
 
     def _drop(self, course: _Course, level: float, value: float, n: int | None) -> Drop:

@@ -4,8 +4,8 @@ Small GANs are trained on a ring of 8 modes, a grid of 16, and a mixture of 10 i
 modes: the discriminator stops or fades, learning rates jump or grow. What became of a run is decided by its modes,
 which the truth counts among fresh samples: a mode is there if it has a fifth of its weight. A run collapsed if it lost,
 at two successive evaluations, half of the most modes that it had had at two successive ones. It is intact if it never
-lost more than a quarter so, and counts as neither in between. The alarm does not see modes: it reads coverage, recall
-and the Vendi score, of 1,000 samples, in data space.
+lost more than a quarter so, and counts as neither in between. The alarm does not see modes: it reads coverage and the
+Vendi score of 1,000 samples, in data space.
 
 Its thresholds are CollapseAlarm's defaults. They were chosen on the ring alone, on seeds 0 to 41 and the cases named
 CASES (studies/collapse_runs.py). This study takes other seeds, other data for two runs in three, and more ways to lose
@@ -143,8 +143,8 @@ class CollapseAlarmStudy(Study):
 
     def _judged(self, task: Task, run: Run) -> Judged:
         alarm = CollapseAlarm()
-        settings = {"threshold": alarm.rule.threshold, "least_drop": alarm.rule.least_drop, "agree": alarm.rule.agree}
-        settings |= {"window": alarm.rule.window, "monitor": alarm.monitor}
+        names = ("threshold", "least_drop", "agree", "window", "learnt")
+        settings = {"monitor": alarm.monitor} | {name: getattr(alarm.rule, name) for name in names}
         rows = recorded(task, run.out, alarm, settings)
         return Judged(task, rows, *verdict([row["modes"] for row in rows], task.datamodule().truth.num_modes))
 

@@ -24,7 +24,7 @@ from callbacks.metrics import Pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 N = 1000
-RULE = {"threshold": 4.0, "least_drop": 0.3}
+RULE = {"threshold": 6.0, "least_drop": 0.25}
 
 
 class Scripted(LightningModule):
@@ -93,8 +93,8 @@ def test_noise_alone_does_not_alarm() -> None:
     rng = np.random.default_rng(0)
     shares = rng.binomial(N, 0.8, (50, 40)) / N
     assert not any(alarms(run, n=N) for run in shares)
-    rough = np.clip(rng.normal(0.6, 0.05, (50, 40)), 0, 1)  # fluctuates by far more than samples do
-    assert not any(alarms(run, n=N) for run in rough)
+    rough = np.clip(rng.normal(0.6, 0.06, (50, 40)), 0, 1)  # fluctuates by far more than samples do
+    assert sum(bool(alarms(run, n=N)) for run in rough) <= 1
     slow = np.clip(0.9 - 0.004 * np.arange(40) + rng.normal(0, 0.01, 40), 0, 1)  # less than least_drop
     assert not alarms(slow, n=N)
 
@@ -102,8 +102,8 @@ def test_noise_alone_does_not_alarm() -> None:
 def test_a_drop_alarms_at_its_evaluation_however_it_comes() -> None:
     assert alarms([0.1, 0.5, 0.8, 0.8, 0.8, 0.3, 0.1], n=N) == [5]
     crept = [0.8] * 5 + [0.8 - 0.03 * i for i in range(20)]  # a running mean would follow it
-    assert alarms(crept, n=N) == [14]
-    assert crept[14] < 0.7 * 0.8 <= crept[13] + 1e-9
+    assert alarms(crept, n=N) == [12]
+    assert crept[12] < 0.75 * 0.8 < crept[11]
 
 
 def test_recovery_ends_it_and_a_second_drop_is_news() -> None:
@@ -114,7 +114,15 @@ def test_recovery_ends_it_and_a_second_drop_is_news() -> None:
 
 def test_who_never_learnt_has_nothing_to_lose() -> None:
     assert not alarms([0.0] * 20, n=N)
+    early = [0.2] * 6 + [0.05]
+    assert alarms(early, n=N) == [6]
+    assert not alarms(early, n=N, floors={"coverage": 0.97})
+    assert alarms([*early, *[0.5] * 6, 0.1], n=N, floors={"coverage": 0.97}) == [13]
     assert not alarms(np.random.default_rng(0).binomial(N, 0.002, 40) / N, n=N)
+    rule = CollapseRule(**RULE)  # a diffuse generator has diversity, and covers next to nothing
+    for vendi in (17.0, 17.0, 17.0, 3.0):
+        rule.see({"vendi": vendi, "coverage": 0.05}, N, {"vendi": 17.0, "coverage": 0.97})
+    assert not rule.collapsed
 
 
 def test_a_diffuse_generator_may_come_down_to_the_data() -> None:
@@ -154,7 +162,8 @@ def test_what_is_not_finite_says_nothing() -> None:
         ({"threshold": 0.0}, "threshold=0.0"),
         ({"least_drop": 1.0}, "least_drop=1.0"),
         ({"agree": 0}, "agree=0"),
-        ({"agree": 4}, "agree=4"),
+        ({"agree": 3}, "agree=3"),
+        ({"learnt": 1.5}, "learnt=1.5"),
         ({"window": 1}, "window=1"),
         ({"n_samples": 0}, "n_samples=0"),
         ({"monitor": []}, "monitor"),
