@@ -22,7 +22,8 @@ class Authenticity(SampleMetric):
     - ``authenticity``: share of generated samples whose distance to the nearest training sample t is larger than the
       distance of t to the nearest other one: 1 less the copies of Alaa et al. (2022, 2102.08921, section 4). New
       samples of the data's distribution do not score 1: they count where they are not the nearest neighbour of their
-      nearest neighbour, which is so for 1/3 of points on a line, .38 in the plane, and 1/2 in high dimension.
+      nearest neighbour. That is so for 1/3 of points on a line, .38 in the plane and 1/2 in high dimension where the
+      density is uniform, and more where it varies: compare with held-out samples.
     - ``copies``: share of generated samples as near to a training sample as only the ``quantile`` of training samples
       are to each other. For n training samples, new samples of their distribution score ``quantile`` in expectation,
       up to a factor n / (n - 1) and at most 2 / n more, with a relative standard deviation of sqrt(2 / (quantile n))
