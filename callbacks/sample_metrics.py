@@ -205,6 +205,7 @@ class SampleMetrics(Callback):
             known = Known(
                 truth=getattr(datamodule, "truth", None),
                 extractor_classes=self.extractor.num_classes if isinstance(self.extractor, Classifier) else None,
+                classes_are_modes=getattr(self.extractor, "classes_are_modes", False),
                 num_classes=getattr(pl_module, "num_classes", None),
                 shape=tuple(getattr(datamodule, "shape", ())),
             )

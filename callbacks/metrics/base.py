@@ -69,8 +69,10 @@ class SampleMetric(Metric, ABC):
             raise NotApplicable(
                 f"{type(self).__name__} needs class probabilities, so an extractor that is a Classifier"
             )
-        if "modes" in self.sees and not (known.classifies or known.truth is not None):
-            raise NotApplicable(f"{type(self).__name__} needs modes: known ones, or an extractor that is a Classifier")
+        if "modes" in self.sees and not known.has_modes:
+            raise NotApplicable(
+                f"{type(self).__name__} needs modes: known ones, or an extractor that is a Classifier of these data"
+            )
         if "labels" in self.sees and known.num_classes is None:
             raise NotApplicable(f"{type(self).__name__} needs a class-conditional generator (num_classes)")
 

@@ -18,12 +18,14 @@ class Known:
         truth: the datamodule's exact knowledge of its modes (``assign``, ``num_modes``, ``log_density``, and of
             manifolds ``geodesic``), or None.
         extractor_classes: number of classes of the extractor; None where it is no Classifier.
+        classes_are_modes: whether these classes are those of the data, and so its modes.
         num_classes: number of classes of a class-conditional generator, else None.
         shape: of a sample in data space, (C, H, W) for images.
     """
 
     truth: Any = None
     extractor_classes: int | None = None
+    classes_are_modes: bool = True
     num_classes: int | None = None
     shape: tuple[int, ...] = ()
 
@@ -31,3 +33,8 @@ class Known:
     def classifies(self) -> bool:
         """Whether the extractor gives class probabilities."""
         return self.extractor_classes is not None
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether samples can be told their modes."""
+        return self.truth is not None or (self.classifies and self.classes_are_modes)

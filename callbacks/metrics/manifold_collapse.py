@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from callbacks.metrics.base import CAPACITY, SampleMetric
-from callbacks.metrics.known import Known
+from callbacks.metrics.known import Known, NotApplicable
 from callbacks.metrics.nearest import neighbours
 from callbacks.metrics.reservoir import least
 from callbacks.metrics.valleys import Valleys, upper_quantile
@@ -24,11 +24,9 @@ Placed = tuple[Tensor, Tensor, Tensor]  # how far between two modes, 0 for not, 
 class ManifoldCollapse(SampleMetric):
     """Share of generated samples between modes: hybrids, such as a digit that is half a 3 and half a 5.
 
-    ``compute`` gives float64 scalars in [0, 1]:
-
-    - ``between``: the share, among generated samples.
-    - ``between_floor``: the share among the reals, at most ``alpha``, by which the threshold is chosen. A generator
-      that equals the data has the same, up to sqrt(alpha (1 - alpha) (1 / n + 1 / m)) for n reals and m samples.
+    ``compute`` gives ``between``, a float64 scalar in [0, 1]: the share, among generated samples. A generator that
+    equals the data has ``alpha``, the share of the reals by which the threshold is chosen, up to
+    sqrt(alpha (1 - alpha) (1 / n + 1 / m)) for n reals and m samples.
 
     A sample lies between two modes if it is near the segment between their centres, and a score is above what all but
     ``alpha`` of the reals have.
@@ -88,6 +86,8 @@ class ManifoldCollapse(SampleMetric):
         """See the samples themselves where their density and modes are known, else features and class probabilities."""
         if self._valleys is None and all(hasattr(known.truth, name) for name in ("means", "log_density", "sample")):
             self._see_samples(known.truth)
+        elif self._valleys is None and not known.has_modes:
+            raise NotApplicable("ManifoldCollapse needs modes: known ones, or a Classifier of these data")
         super().setup(known)
 
     def _see_samples(self, truth: Any) -> None:
@@ -130,13 +130,12 @@ class ManifoldCollapse(SampleMetric):
         return torch.cat([features, views[0].to(features).clamp(min=_LEAST).log()], 1)
 
     def compute(self) -> dict[str, Tensor]:
-        """The shares, by name.
+        """The share, by name.
 
         Raises:
             ValueError: no generated samples, fewer than 1 / alpha reals, or reals of one class only.
         """
-        hybrid, floor, _ = self._judged()
-        return {"between": hybrid.double().mean(), "between_floor": floor}
+        return {"between": self._judged()[0].double().mean()}
 
     def pairs(self) -> Tensor:
         """Share of generated samples between modes i and j, (K, K) float64, symmetric: its upper half sums to all.
@@ -145,7 +144,7 @@ class ManifoldCollapse(SampleMetric):
             ValueError: as ``compute``.
         """
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            hybrid, _, (_, first, second) = self._judged()
+            hybrid, (_, first, second) = self._judged()
             modes = len(self.real_classes if self._valleys is None else self._valleys.means)
         pair = first[hybrid].long() * modes + second[hybrid].long()
         table = torch.bincount(pair, minlength=modes**2).view(modes, modes).double() / len(hybrid)
@@ -158,12 +157,12 @@ class ManifoldCollapse(SampleMetric):
             ValueError: as ``compute``.
         """
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            hybrid, _, (score, *_) = self._judged()
+            hybrid, (score, *_) = self._judged()
             numbers = least(*self._got("fake"), self._capacities["fake"])[1]
         return numbers[hybrid][score[hybrid].argsort(descending=True, stable=True)]
 
-    def _judged(self) -> tuple[Tensor, Tensor, Placed]:
-        """Which generated samples are between modes, the share of reals that are, and how samples were placed."""
+    def _judged(self) -> tuple[Tensor, Placed]:
+        """Which generated samples are between modes, and how they were placed."""
         real, fake = self.kept("real"), self.kept("fake")
         for name, rows, needed in (("generated", fake, 1), ("real", real, math.ceil(1 / self.alpha))):
             if len(rows) < needed:
@@ -174,7 +173,7 @@ class ManifoldCollapse(SampleMetric):
         placed = self._by_density if self._valleys is not None else self._by_classifier
         (score, *_), generated = placed(real, fake)
         threshold = upper_quantile(score, self.alpha).clamp(min=0)
-        return generated[0] > threshold, (score > threshold).double().mean(), generated
+        return generated[0] > threshold, generated
 
     @staticmethod
     def _by_density(real: Tensor, fake: Tensor) -> tuple[Placed, Placed]:

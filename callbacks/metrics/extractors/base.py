@@ -152,6 +152,8 @@ class Classifier(Extractor):
     """
 
     num_classes: int
+    #: whether its classes are those of the data it is for, and so their modes
+    classes_are_modes = True
 
     def __init__(
         self,

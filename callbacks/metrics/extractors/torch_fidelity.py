@@ -78,6 +78,8 @@ class InceptionV3(TorchFidelityExtractor, Classifier):
         weights: as of TorchFidelityExtractor.
     """
 
+    classes_are_modes = False  # but ImageNet's
+
     def __init__(self, weights: str | PathLike[str] | None = None) -> None:
         super().__init__("inception-v3-compat", "2048", weights)
         self.num_features, self.num_classes = 2048, 1008
