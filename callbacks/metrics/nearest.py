@@ -115,8 +115,8 @@ class _Nearest:
 
 def _at_most(squares: Tensor, error: float, x: Tensor, y: Tensor, limit: Tensor, centre: Tensor) -> Tensor:
     bound = limit.to(squares.dtype)
-    inside = squares <= bound - error
-    i, j = torch.nonzero((squares <= bound + error) ^ inside, as_tuple=True)
+    inside, outside = squares <= bound - error, squares > bound + error  # neither where float32 overflows
+    i, j = torch.nonzero(~(inside | outside), as_tuple=True)
     limit = limit.expand(squares.shape)[i, j]
     if len(i) * _CROWDED > squares.numel():
         exact, error = _squares(x.double(), y.double(), centre.double())

@@ -83,7 +83,7 @@ class PrecisionRecallDensityCoverage(SampleMetric):
         balls = torch.zeros(len(fake), device=fake.device, dtype=torch.float64)  # reals' that hold each generated one
         covers, recalled = torch.zeros(2, len(real), device=real.device, dtype=torch.bool)
         for i, j, (by_real, by_fake) in within(real, fake, real_radii[:, None], fake_radii[None]):
-            balls[j] += by_real.sum(0)
+            balls[j] += by_real.view(torch.uint8).sum(0, dtype=torch.int32)  # 8 times as fast as to int64
             covers[i] |= by_real.any(1)
             recalled[i] |= by_fake.any(1)
         return {

@@ -95,6 +95,15 @@ def test_pairs_within_are_those_by_difference() -> None:
     assert torch.equal(mask, squares <= limit)
 
 
+def test_squares_beyond_float32_are_right() -> None:
+    x = 1e21 * rows(100, 6, 0)
+    squares = all_squares(x, x).fill_diagonal_(torch.inf)
+    torch.testing.assert_close(neighbours(x, 3)[0], squares.kthvalue(3, dim=1).values, rtol=1e-12, atol=0)
+    limit = squares.flatten().sort().values[[800]][None]
+    ((_, _, (mask,)),) = within(x, None, limit)
+    assert torch.equal(mask.fill_diagonal_(False), squares <= limit)
+
+
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_fast_products_change_nothing(precision: str) -> None:
     x = 5 + rows(300, 20, 0)
