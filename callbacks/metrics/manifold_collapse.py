@@ -56,7 +56,7 @@ class ManifoldCollapse(SampleMetric):
         kwargs: as of ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: alpha or the capacity out of range.
+        ValueError: alpha or the capacity out of range, or a truth of one mode.
     """
 
     sees: Sequence[str] = ("features", "probabilities", "index")
@@ -83,7 +83,11 @@ class ManifoldCollapse(SampleMetric):
             self._see_samples(truth)
 
     def setup(self, known: Known) -> None:
-        """See the samples themselves where their density and modes are known, else features and class probabilities."""
+        """See the samples themselves where their density and modes are known, else features and class probabilities.
+
+        Raises:
+            NotApplicable: neither is there, or one mode only.
+        """
         if self._valleys is None and all(hasattr(known.truth, name) for name in ("means", "log_density", "sample")):
             self._see_samples(known.truth)
         elif self._valleys is None and not known.has_modes:
@@ -91,6 +95,8 @@ class ManifoldCollapse(SampleMetric):
         super().setup(known)
 
     def _see_samples(self, truth: Any) -> None:
+        if len(truth.means) < 2:
+            raise NotApplicable("ManifoldCollapse: nothing is between fewer than 2 modes, and the truth has 1")
         self._valleys = Valleys(truth, self.alpha)
         self.sees = ("samples", "index")
 

@@ -249,6 +249,8 @@ def test_what_is_known_of_the_data_decides_what_it_sees() -> None:
     assert metric.sees == ("samples", "index")
     with pytest.raises(NotApplicable, match="Classifier"):
         ManifoldCollapse().setup(Known())
+    with pytest.raises(NotApplicable, match="fewer than 2 modes"):
+        ManifoldCollapse().setup(Known(truth=GaussianMixture(torch.zeros(1, 2), 1.0)))
 
 
 @pytest.mark.parametrize("name", ["alpha", "capacity"])
