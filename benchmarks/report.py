@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,29 @@ def words(values: Sequence[float]) -> str:
     """A median with its interval, for a table."""
     median, low, high = values
     return f"{median:.2f} ({low:.2f} to {high:.2f})"
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """How long work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def peak(work: Callable[[], Any]) -> float:
+    """Bytes that work adds to the process's memory at its highest (Linux; NaN elsewhere)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+        before = _status("VmRSS")
+        work()
+        return float(_status("VmHWM") - before)
+    except OSError:
+        return float("nan")
+
+
+def _status(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
 
 
 def conclude(console: Console, rows: list[dict[str, Any]], load: float, path: Path | None, **settings: Any) -> None:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from rich.table import Table
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from benchmarks.report import conclude, median_and_interval, words
+from benchmarks.report import conclude, median_and_interval, peak, seconds, words
 from datamodules.whitening import CholeskyWhitening, FourierWhitening, PCAWhitening, Standardize, ZCAWhitening
 
 ARMS = {arm.__name__: arm for arm in (ZCAWhitening, PCAWhitening, CholeskyWhitening, FourierWhitening, Standardize)}
@@ -40,29 +38,6 @@ def images(n: int, *shape: int) -> Tensor:
     height, width = shape[-2:]
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))
     return torch.fft.irfft2(torch.fft.rfft2(noise) / (frequency + 1 / height), s=(height, width))
-
-
-def seconds(fit: Callable[[], Any]) -> float:
-    """Time of a fit."""
-    started = time.perf_counter()
-    fit()
-    return time.perf_counter() - started
-
-
-def peak(fit: Callable[[], Any]) -> float:
-    """Bytes a fit adds to the process's memory at its highest (Linux; NaN elsewhere)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
-        before = _status("VmRSS")
-        fit()
-        return float(_status("VmHWM") - before)
-    except OSError:
-        return float("nan")
-
-
-def _status(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
 
 
 def measure(size: tuple[int, ...], names: list[str], repeats: int) -> list[dict[str, Any]]:
