@@ -52,26 +52,29 @@ VERDICTS: dict[str, dict[str, Any]] = {
 #: by data and corruption, what values say of it
 CLAIMS: dict[tuple[str, str], dict[str, str]] = {
     ("digits", "1 class dropped"): {
-        "worse": "fid recall inception_score mode_reverse_kl mode_entropy",
-        "not seen": "precision density between ms_ssim",
+        "worse": "fid fid_infinity recall inception_score mode_reverse_kl mode_entropy ndb_js",
+        "not seen": "precision density between ms_ssim authenticity copies birthday_pairs",
     },
     ("hairpin", "1 class dropped"): {
-        "worse": "fid recall coverage geodesic_coverage mode_reverse_kl",
-        "not seen": "precision density between high_quality",
+        "worse": "fid fid_infinity recall coverage geodesic_coverage mode_reverse_kl ndb_js",
+        "not seen": "precision density between high_quality on_manifold authenticity copies",
     },
-    ("digits", "half of classes dropped"): {"worse": "vendi coverage", "not seen": "precision density between ms_ssim"},
+    ("digits", "half of classes dropped"): {
+        "worse": "vendi coverage kid ndb",
+        "not seen": "precision density between ms_ssim",
+    },
     ("digits", "classes 4 : 1"): {"worse": "fid mode_kl mode_entropy", "not seen": "modes precision recall"},
     ("hairpin", "classes 4 : 1"): {
         "worse": "fid fid_infinity mode_kl mode_entropy coverage",
         "not seen": "modes precision recall",
     },
     ("digits", "narrowed"): {
-        "worse": "recall ms_ssim vendi",
+        "worse": "recall ms_ssim vendi birthday_pairs fid_class_mean",
         "better": "density",
         "not seen": "inception_score mode_kl",
     },
     ("hairpin", "narrowed"): {
-        "worse": "recall coverage vendi fid_class_mean",
+        "worse": "recall coverage vendi fid_class_mean birthday_pairs",
         "better": "between",
         "not seen": "fid mode_kl",
     },
@@ -82,7 +85,7 @@ CLAIMS: dict[tuple[str, str], dict[str, str]] = {
         "not seen": "fid mode_kl",
     },
     ("digits", "blur"): {
-        "worse": "fid fid_infinity kid recall coverage ms_ssim vendi",
+        "worse": "fid fid_infinity recall coverage ms_ssim vendi",
         "not seen": "inception_score precision mode_kl",
     },
     ("digits", "20 % hybrids"): {"worse": "between precision inception_score", "not seen": "fid recall mode_kl vendi"},
@@ -91,12 +94,22 @@ CLAIMS: dict[tuple[str, str], dict[str, str]] = {
         "better": "vendi",
         "not seen": "recall mode_kl",
     },
-    ("digits", "each 10 times"): {"worse": "recall coverage vendi", "not seen": "precision"},
-    ("hairpin", "each 10 times"): {"worse": "recall coverage", "not seen": "precision"},
-    ("digits", "memorised"): {"not seen": "fid precision recall coverage vendi inception_score"},
-    ("hairpin", "memorised"): {"not seen": "fid precision recall coverage vendi"},
-    ("digits", "one sample"): {"worse": "fid recall coverage vendi ms_ssim inception_score mode_entropy"},
-    ("hairpin", "one sample"): {"worse": "fid recall coverage vendi mode_entropy"},
+    ("digits", "each 10 times"): {"worse": "recall coverage vendi birthday_pairs", "not seen": "precision copies"},
+    ("hairpin", "each 10 times"): {"worse": "recall coverage birthday_pairs", "not seen": "precision copies"},
+    ("digits", "memorised"): {
+        "worse": "authenticity copies",
+        "not seen": "fid fid_infinity kid precision recall coverage vendi inception_score ndb_js birthday_pairs",
+    },
+    ("hairpin", "memorised"): {
+        "worse": "authenticity copies",
+        "not seen": "fid fid_infinity kid precision recall coverage vendi ndb_js birthday_pairs",
+    },
+    ("digits", "memorised + noise"): {"worse": "authenticity copies", "not seen": "fid precision recall"},
+    ("hairpin", "memorised + noise"): {"not seen": "fid precision recall copies"},
+    ("digits", "one sample"): {
+        "worse": "fid kid recall coverage vendi ms_ssim inception_score mode_entropy ndb_js birthday_pairs"
+    },
+    ("hairpin", "one sample"): {"worse": "fid recall coverage vendi mode_entropy ndb_js birthday_pairs"},
     ("digits", "wrong labels"): {
         "worse": "fid_class_mean fid_class_worst",
         "not seen": "fid precision recall mode_kl inception_score",
