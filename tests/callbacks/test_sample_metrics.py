@@ -108,9 +108,9 @@ def test_a_metric_that_is_asked_for_gives_values_or_says_what_it_misses(metric: 
     needs |= {"GeodesicCoverage": "manifold"}
     if metric in needs:
         with pytest.raises(ValueError, match=f"{metric}.*{needs[metric]}"):
-            trainer.fit(make("NSGAN"), ring(train_size=80, val_size=80))
+            trainer.fit(make("NSGAN"), ring(train_size=200, val_size=120))
     else:
-        trainer.fit(make("NSGAN"), ring(train_size=80, val_size=80))
+        trainer.fit(make("NSGAN"), ring(train_size=200, val_size=120))
         values, floors = metrics.latest["values"], metrics.latest["floors"]
         assert values.keys() == floors.keys()
         assert values.keys() | {f"{name}_floor" for name in floors} <= trainer.logged_metrics.keys()
