@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.gaussian import Gaussian, frechet_distance
+from callbacks.metrics.memo import Memo
 
 
 class FrechetMetric(SampleMetric):
@@ -23,24 +23,20 @@ class FrechetMetric(SampleMetric):
 
     def __init__(self, reset_real_features: bool = True, **kwargs: Any) -> None:
         super().__init__(reset_real_features, **kwargs)
-        self._factored: tuple[Tensor, Gaussian] | None = None
+        self._known = Memo(_gaussian)
 
     def gaussian(self, name: str) -> Gaussian:
         """The Gaussian of at least two rows that moments were given."""
-        few = self.few(name)
-        return Gaussian.of_moments(self.moments(name)) if few is None else Gaussian.of_rows(few)
+        return _gaussian(*self._rows_or_moments(name))
 
     def real_gaussian(self) -> Gaussian:
         """That of "real_moments", factored anew where they changed."""
         self.require(True, self.num_rows("real_moments"), 2, "a covariance")
-        few = self.few("real_moments")
-        state = self.moments("real_moments") if few is None else few
-        if self._factored is None or not _same(self._factored[0], state):
-            self._factored = state, self.gaussian("real_moments")
-        return self._factored[1]
+        return self._known(*self._rows_or_moments("real_moments"))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_factored": None}
+    def _rows_or_moments(self, name: str) -> tuple[Tensor, bool]:
+        few = self.few(name)
+        return (self.moments(name), False) if few is None else (few, True)
 
 
 class FrechetDistance(FrechetMetric):
@@ -89,5 +85,5 @@ class FrechetDistance(FrechetMetric):
         return frechet_distance(self.real_gaussian(), self.gaussian("fake_moments"))
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
+def _gaussian(state: Tensor, rows: bool) -> Gaussian:
+    return Gaussian.of_rows(state) if rows else Gaussian.of_moments(state)

@@ -6,7 +6,8 @@ from metric_recipes import with_moments
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from callbacks.metrics import FrechetDistance, gaussian
+from callbacks.metrics import DigitsClassifier, FrechetDistance, gaussian
+from callbacks.metrics.extractors import train_classifier
 from callbacks.metrics.gaussian import Gaussian, covariance_factor, frechet_distance
 
 
@@ -29,9 +30,14 @@ class Identity(nn.Module):
         return features
 
 
-@pytest.mark.parametrize("n", [200, 9])  # more and fewer rows than features
-def test_agrees_with_torchmetrics(n: int) -> None:
-    real, fake = rows(300, 12, 0) @ rows(12, 12, 1), 0.5 + rows(n, 12, 2) @ rows(12, 12, 3)
+@pytest.mark.parametrize("n", [200, 9, None])  # more and fewer rows than features, and features of digits
+def test_agrees_with_torchmetrics(n: int | None) -> None:
+    if n is None:
+        real, fake = (
+            DigitsClassifier()(train_classifier.digits(split)[0])[:, :12].double() for split in ("val", "test")
+        )
+    else:
+        real, fake = rows(300, 12, 0) @ rows(12, 12, 1), 0.5 + rows(n, 12, 2) @ rows(12, 12, 3)
     reference = FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
     reference.update(real, real=True)
     reference.update(fake, real=False)
