@@ -11,7 +11,8 @@ from callbacks.metrics import FrechetDistance
 from studies import metric_sanity
 from studies.__main__ import main
 from studies.corruptions import CORRUPTIONS, DATA, NONE, Data, Deal, Digits, Hairpin, applies
-from studies.metric_sanity import Effects, markdown
+from studies.harness import Run
+from studies.metric_sanity import Effects, MetricSanity, markdown
 
 
 @pytest.fixture(params=sorted(DATA), scope="module")
@@ -110,6 +111,16 @@ def test_what_never_varies_moves_infinitely_far_or_not_at_all() -> None:
     effects = Effects({"modes": {NONE: {0: 8.0, 1: 8.0}, "blur": {0: 7.0, 1: 8.0}}}, {"modes": True})
     assert effects.moved("modes", "blur") == [math.inf, 0.0]
     assert "**> 99**" in markdown(effects)
+
+
+@pytest.mark.slow
+def test_every_metric_says_something_and_every_claim_is_about_a_value(tmp_path):
+    findings = MetricSanity(seeds=1, floors=2).measure(Run(tmp_path))
+    effects: dict[str, Effects] = findings.data
+    silent = set.intersection(*(set(found.left_out) for found in effects.values()))
+    assert silent - {"ClassConditionalFID"} == set()  # of classes that were dropped
+    for row in findings.rows:
+        assert row.values, f"{row.name}: there is no such value"
 
 
 @pytest.fixture
