@@ -58,7 +58,7 @@ class CollapseAlarm(Callback):
 
     def __init__(
         self,
-        monitor: Sequence[str] = ("coverage", "vendi"),
+        monitor: Sequence[str] = ("coverage",),
         threshold: float = 6.0,
         least_drop: float = 0.25,
         agree: int = 1,

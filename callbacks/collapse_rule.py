@@ -16,9 +16,9 @@ def sampling_error(value: float, n: int) -> float:
     """Standard error of a quantity that was estimated from ``n`` samples.
 
     A value up to 1 is a share, its error that of a binomial one, sqrt(p (1 - p) / n) at p = (1 + value n) / (2 + n),
-    which is never quite 0 or 1. A value V above 1 is an effective number, exp of an entropy, with an error of at most
-    V sqrt((log(V)^2 / 4 + 1) / n): the entropy's, whose variance of a single sample, -log p, is below log(V)^2 / 4 + 1
-    (Reeb and Wolf, 2015).
+    which is never quite 0 or 1. A value V above 1 is an effective number exp(H) of entropy H. Its error is V times that
+    of H, whose variance is that of -log p over n: at most log(d - 1)^2 / 4 + 1 for d outcomes (Reeb and Wolf, 2015,
+    1304.0036), taken at d = V + 1.
     """
     if value <= 1:
         p = (1 + max(value, 0.0) * n) / (2 + n)

@@ -24,13 +24,14 @@ from gan_modules.networks import MLPDiscriminator, MLPGenerator
 from gan_modules.rules import Alternating
 from studies.kept import kept
 
-RING, GRID, MIXTURE = "ring", "grid", "mixture"
+RING, GRID, MIXTURE, CUBE, OTHER = "ring", "grid", "mixture", "cube", "other mixture"
+_MIXTURE = partial(GaussianMixtureDataModule, modes=10, dimension=6, std=0.1, separation=2.0)
 DATA: dict[str, Callable[..., SyntheticDataModule]] = {
     RING: partial(RingDataModule, modes=8, std=0.05),
     GRID: partial(GridDataModule, side=4, spacing=1.0, std=0.08, whitening=Standardize()),
-    MIXTURE: partial(
-        GaussianMixtureDataModule, modes=10, dimension=6, std=0.1, separation=2.0, whitening=Standardize()
-    ),
+    MIXTURE: partial(_MIXTURE, whitening=Standardize()),
+    CUBE: partial(GridDataModule, side=2, dimension=3, spacing=1.0, std=0.08, whitening=Standardize()),
+    OTHER: partial(_MIXTURE, truth_seed=1, whitening=Standardize()),
 }
 QUANTITIES = ("coverage", "recall", "vendi")
 #: samples that are assigned to modes, of another sequence than the metrics'
