@@ -24,7 +24,7 @@ class CollapseWarning(UserWarning):
 
 
 class CollapseAlarm(Callback):
-    """Warns when coverage or diversity drop beyond their noise, and keeps the checkpoint from before.
+    """Warns when coverage, or what else it monitors, drops beyond its noise, and keeps the checkpoint from before.
 
     It reads what SampleMetrics logged at each validation, and takes no samples itself. When a collapse begins and when
     it is over there is one warning on the console, with what dropped from where to where, its noise, the iteration and
