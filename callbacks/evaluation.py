@@ -35,6 +35,8 @@ class Evaluation:
         self, metrics: Sequence[SampleMetric], known: Known, device: torch.device | str = "cpu", strict: bool = True
     ) -> None:
         self.strict = strict
+        #: what makes metrics other ones than by default, by their class
+        self.settings = {type(metric).__name__: given for metric in metrics if (given := metric.settings)}
         #: why a metric gives no values, by its class
         self.left_out: dict[str, str] = {}
         self.metrics: list[SampleMetric] = []

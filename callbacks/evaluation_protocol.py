@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -22,6 +24,7 @@ class EvaluationProtocol:
         data: digest of the reals (see ``data_digest``).
         n_real: number of reals.
         n_generated: number of generated samples.
+        metrics: by class, what a metric's constructor was given other than by default.
     """
 
     extractor: str
@@ -32,6 +35,7 @@ class EvaluationProtocol:
     data: str
     n_real: int
     n_generated: int
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def hash(self) -> str:
@@ -62,7 +66,7 @@ class DataDigest:
     def see(self, samples: Tensor, index: Tensor) -> None:
         """Add rows (N, *shape) that have the numbers (N,) in the data set."""
         kind = str((str(samples.dtype), tuple(samples.shape[1:]))).encode()[:64]
-        arrays = samples.detach().cpu().contiguous().flatten(1).numpy()
+        arrays = samples.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()  # numpy has no bfloat16
         for number, row in zip(index.tolist(), arrays, strict=True):
             digest = hashlib.blake2b(row.tobytes(), digest_size=8, key=kind, salt=number.to_bytes(16, "little"))
             self.value += int.from_bytes(digest.digest(), "little")

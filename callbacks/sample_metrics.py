@@ -41,13 +41,13 @@ class SampleMetrics(Callback):
 
     - ``<name>_floor``: what real samples score in place of generated ones, the training split's first ``n_samples``
       against the held-out split, or, where a metric compares with the training split, the held-out one.
-    - ``fid_untrained``: Frechet distance of the generator before its first iteration.
+    - ``fid_untrained``: Frechet distance of the generator before its first iteration, under the same protocol.
     - ``raw/<name>``: the value of the generator itself, where ``raw`` asks for it beside its running average's.
 
     `gan-modules validate` and `test` compute every metric of ``callbacks.metrics`` that applies to the data, print
     them in a table, and write ``evaluation/<command>.json``; while training, each evaluation is a line of
-    ``evaluation/fit.jsonl``. Both hold the protocol of the values: extractor, split, data, numbers, and a hash of all
-    of it. Values of one hash can be compared; of two, not.
+    ``evaluation/fit.jsonl``. Both hold the protocol of the values: extractor, split, data, numbers, what metrics were
+    given other than by default, and a hash of all of it. Values of one hash can be compared; of two, not.
 
     The held-out split is what validation (or testing) iterates over. Where the datamodule gives its reals
     (``reals(split, space="data")``), they are read from there, and features of a slow extractor are kept on disk; a
@@ -92,8 +92,10 @@ class SampleMetrics(Callback):
         #: the last evaluation: values, floors and protocol, as written to disk
         self.latest: dict[str, Any] = {}
         self._splits: dict[str, _Split] = {}
-        self._untrained: list[Views] = []
+        self._untrained: list[Views] | None = None  # an empty share is still one: values need every process
         self._fid_untrained: float | None = None
+        self._untrained_protocol = ""  # the hash under which it was measured
+        self._loaded_iteration: int | None = None  # of a checkpoint, which validate and test do not tell the Trainer
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
@@ -105,6 +107,10 @@ class SampleMetrics(Callback):
                 "not take: leave raw out."
             )
         self._splits.clear()
+        self._loaded_iteration = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._loaded_iteration = checkpoint["global_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the untrained generator's features; their distance is known once a validation brought the reals."""
@@ -136,10 +142,11 @@ class SampleMetrics(Callback):
         self._evaluate(trainer, pl_module, "test")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"fid_untrained": self._fid_untrained}
+        return {"fid_untrained": self._fid_untrained, "untrained_protocol": self._untrained_protocol}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._fid_untrained = state_dict["fid_untrained"]
+        self._untrained_protocol = state_dict["untrained_protocol"]
 
     # --- one evaluation ---------------------------------------------------------------------------------------------
 
@@ -154,9 +161,12 @@ class SampleMetrics(Callback):
             for logger in trainer.loggers:
                 logger.log_hyperparams({"evaluation": {name: asdict(split.protocol) | {"hash": split.protocol.hash}}})
         evaluation = split.evaluation
-        if self._untrained:
+        assert split.protocol is not None
+        if self._untrained is not None:
             self._fid_untrained = evaluation.values(self._untrained).get("fid")
-            self._untrained = []
+            self._untrained_protocol = split.protocol.hash
+            self._untrained = None
+        untrained = self._fid_untrained if self._untrained_protocol == split.protocol.hash else None
         samples = generated(trainer, pl_module, self.n_samples, self.sample_seed)
         values = evaluation.values(self._views(trainer, samples))
         if self.raw:
@@ -164,16 +174,16 @@ class SampleMetrics(Callback):
             raw = evaluation.values(self._views(trainer, samples))
             values |= {f"raw/{metric}": value for metric, value in raw.items()}
         constants = {f"{metric}_floor": value for metric, value in split.floors.items()}
-        if self._fid_untrained is not None and name == "val":
-            constants["fid_untrained"] = self._fid_untrained  # it was measured against that split
+        if untrained is not None:
+            constants["fid_untrained"] = untrained
         for metric, value in (values | constants).items():
             pl_module.log(metric, value, prog_bar=metric == "fid")
-        assert split.protocol is not None
+        fits = trainer.state.fn == "fit" or self._loaded_iteration is None
         self.latest = {
-            "iteration": trainer.global_step,
+            "iteration": trainer.global_step if fits else self._loaded_iteration,
             "values": values,
             "floors": split.floors,
-            "fid_untrained": self._fid_untrained,
+            "fid_untrained": untrained,
             "left_out": evaluation.left_out,
             "protocol": asdict(split.protocol) | {"hash": split.protocol.hash},
             "seconds": time.monotonic() - started,
@@ -278,6 +288,7 @@ class SampleMetrics(Callback):
             data=str(whole),
             n_real=whole.rows,
             n_generated=self.n_samples,
+            metrics=split.evaluation.settings,
         )
 
     def _views(self, trainer: Trainer, batches: Iterable[Numbered], features: Tensor | None = None) -> Iterator[Views]:

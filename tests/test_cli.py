@@ -122,6 +122,7 @@ def test_validate_and_test_need_only_the_checkpoint(run: Path, tmp_path: Path) -
     # digits have classes, pixels and probabilities: all but what asks for labels of the generator, or for a manifold
     assert written["test"]["left_out"].keys() <= {"ClassConditionalFID", "GeodesicCoverage", "FrechetInfinity"}
     assert written["test"]["checkpoint"].endswith("last.ckpt")
+    assert written["test"]["iteration"] > 0
 
 
 def test_two_processes_report_what_one_does(run: Path, tmp_path: Path) -> None:

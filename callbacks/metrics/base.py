@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,21 @@ class SampleMetric(Metric, ABC):
             )
         if "labels" in self.sees and known.num_classes is None:
             raise NotApplicable(f"{type(self).__name__} needs a class-conditional generator (num_classes)")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The numbers and names that the constructor was given other than by default: what may change the value."""
+        try:
+            default = type(self)()._settings()
+        except TypeError:  # a user's metric that must be given arguments
+            default = {}
+        return {name: value for name, value in self._settings().items() if value != default.get(name)}
+
+    def _settings(self) -> dict[str, Any]:
+        arguments = {name: getattr(self, name, None) for name in inspect.signature(type(self).__init__).parameters}
+        plain = {name: value for name, value in arguments.items() if isinstance(value, int | float | str | None)}
+        rows = {f"{side}_capacity": capacity for side, capacity in self._capacities.items()}
+        return {name: value for name, value in (plain | rows).items() if name != "reset_real_features"}
 
     # --- states -----------------------------------------------------------------------------------------------------
 

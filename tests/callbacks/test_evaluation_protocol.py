@@ -23,7 +23,7 @@ def digest(rows: torch.Tensor, *shares: torch.Tensor) -> str:
 
 @pytest.mark.parametrize("field", [field.name for field in fields(EvaluationProtocol)])
 def test_the_hash_changes_with_every_part(field: str) -> None:
-    changed: dict[str, Any] = {"value_range": None, "n_real": 301, "n_generated": 999}
+    changed: dict[str, Any] = {"value_range": None, "n_real": 301, "n_generated": 999, "metrics": {"A": {"k": 9}}}
     assert replace(PROTOCOL, **{field: changed.get(field, "other")}).hash != PROTOCOL.hash
     assert replace(PROTOCOL).hash == PROTOCOL.hash
     assert PROTOCOL.hash in str(PROTOCOL)

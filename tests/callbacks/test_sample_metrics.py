@@ -19,7 +19,14 @@ from workers import GlooPool
 
 import callbacks.metrics
 from callbacks import SampleMetrics, WeightSpectrum
-from callbacks.metrics import DigitsClassifier, FrechetDistance, ModeCoverage, Pixels, VendiScore
+from callbacks.metrics import (
+    DigitsClassifier,
+    FrechetDistance,
+    ModeCoverage,
+    Pixels,
+    PrecisionRecallDensityCoverage,
+    VendiScore,
+)
 from callbacks.sample_metrics import every_metric
 from datamodules import DigitsDataModule
 from datamodules.whitening import PCAWhitening, ZCAWhitening
@@ -144,6 +151,41 @@ def test_every_evaluation_is_written_with_its_protocol(tmp_path: Path) -> None:
     quiet_trainer(callbacks=[other], **ONCE, default_root_dir=tmp_path / "b").fit(make("NSGAN"), ring())
     assert other.latest["protocol"]["hash"] != first["protocol"]["hash"]
     assert other.latest["protocol"]["data"] == first["protocol"]["data"]
+
+
+def test_what_a_metric_was_given_is_part_of_the_protocol(tmp_path: Path) -> None:
+    def protocol(*metrics: Any) -> dict[str, Any]:
+        callback = points(metrics=list(metrics))
+        quiet_trainer(callbacks=[callback], default_root_dir=tmp_path, **ONCE).fit(make("NSGAN"), ring())
+        return callback.latest["protocol"]
+
+    balls = PrecisionRecallDensityCoverage
+    plain = protocol(balls())
+    assert protocol(FrechetDistance(), balls(neighbours=5))["hash"] == plain["hash"]  # values compare one by one
+    for given, told in (({"neighbours": 3}, {"neighbours": 3}), ({"capacity": 30}, {"real_capacity": 30})):
+        other = protocol(balls(**given))
+        assert other["hash"] != plain["hash"]
+        assert told.items() <= other["metrics"]["PrecisionRecallDensityCoverage"].items()
+
+
+def test_a_checkpoint_is_evaluated_as_what_it_is(tmp_path: Path) -> None:
+    model, data = make("NSGAN"), ring(val_size=80)
+    trainer = quiet_trainer(callbacks=[points()], default_root_dir=tmp_path, max_steps=4, **ONCE)
+    trainer.fit(model, data)
+    trainer.save_checkpoint(tmp_path / "at4.ckpt")
+    (*_, last) = lines(tmp_path)
+    assert last["fid_untrained"] is not None
+
+    def validated(**kwargs: Any) -> dict[str, Any]:
+        callback = points(**kwargs)
+        fresh = quiet_trainer(callbacks=[callback], default_root_dir=tmp_path)
+        fresh.validate(model, datamodule=data, ckpt_path=tmp_path / "at4.ckpt", verbose=False, weights_only=False)
+        return callback.latest
+
+    again, other = validated(), validated(n_samples=100)
+    assert again["iteration"] == other["iteration"] == 4
+    assert again["fid_untrained"] == last["fid_untrained"]
+    assert other["fid_untrained"] is None  # it was of another number of samples
 
 
 def test_the_full_table_from_validate_and_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
