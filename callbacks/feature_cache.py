@@ -35,7 +35,8 @@ class FeatureCache:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 features, of = arrays["features"], str(arrays["key"])
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        # the last two where damage reads as another kind of archive, NotImplementedError among them
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, RuntimeError) as error:
             warnings.warn(f"The kept features {path} are damaged ({error}): they are computed again.", stacklevel=2)
             return None
         if of != key or features.ndim != 2 or len(features) != rows or features.dtype != np.float32:

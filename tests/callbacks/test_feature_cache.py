@@ -31,7 +31,7 @@ def test_without_a_directory_nothing_is_kept(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["cut off", "flipped", "another kind", "foreign", "fewer rows"])
+@pytest.mark.parametrize("damage", ["cut off", "flipped", "packed", "locked", "another kind", "foreign", "fewer rows"])
 def test_what_is_damaged_or_foreign_is_not_used_and_replaced(tmp_path: Path, damage: str) -> None:
     cache = FeatureCache(tmp_path)
     cache.save("key", FEATURES)
@@ -42,6 +42,9 @@ def test_what_is_damaged_or_foreign_is_not_used_and_replaced(tmp_path: Path, dam
     elif damage == "flipped":
         position = content.find(FEATURES.numpy().tobytes()[:16]) + 5
         content[position] ^= 1
+        path.write_bytes(content)
+    elif damage in ("packed", "locked"):  # a bit of the archive's list of files: of the method, of encryption
+        content[content.find(b"PK\x01\x02") + {"packed": 10, "locked": 8}[damage]] ^= 1
         path.write_bytes(content)
     elif damage == "another kind":
         path.write_bytes(b"not an archive")
