@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from callbacks.metrics.base import SampleMetric
+from callbacks.metrics.nearest import squared_distances
 
 _QUANTILE = 0.1  # of the reals' distances: about what lies between two of a mode, for up to some ten modes
 
@@ -105,8 +106,10 @@ class VendiScore(SampleMetric):
                 f"VendiScore has {len(rows)} real sample(s), and the bandwidth of its kernel needs at least 2: call "
                 "update(features, real=True) before compute(), or give a bandwidth."
             )
-        distances = _distances(rows)[torch.ones(len(rows), len(rows), dtype=torch.bool).triu(1)]
-        bandwidth = float(distances.kthvalue(max(1, round(_QUANTILE * len(distances)))).values)
+        i, j = torch.triu_indices(len(rows), len(rows), 1)
+        pair = _distances(rows)[i, j].kthvalue(max(1, round(_QUANTILE * len(i)))).indices.view(1)
+        # by difference: products leave rows that are the same some 1e-8 of their length apart
+        bandwidth = float(squared_distances(rows, rows, i[pair], j[pair]).sqrt())
         if not bandwidth > 0:
             raise ValueError("VendiScore finds a tenth of all pairs of reals the same: give a bandwidth.")
         return bandwidth

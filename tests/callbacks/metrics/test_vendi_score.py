@@ -85,3 +85,9 @@ def test_what_cannot_be_computed_is_said() -> None:
     metric.update(normal(0, 5), real=True)
     with pytest.raises(ValueError, match=r"0 generated sample\(s\)"):
         metric.compute()
+
+
+def test_reals_that_repeat_have_no_bandwidth_though_they_are_far_from_each_other_and_from_zero() -> None:
+    kinds = 5 + 3 * torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="a tenth of all pairs of reals the same: give a bandwidth"):
+        score(torch.randn(50, 64, generator=torch.Generator().manual_seed(1)), kinds.repeat(25, 1))
