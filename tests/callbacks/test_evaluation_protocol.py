@@ -34,6 +34,13 @@ def test_the_digest_is_of_the_data_and_not_of_batches_or_processes() -> None:
     assert digest(ROWS, torch.arange(1, 50, 2), torch.arange(0, 50, 2)) == digest(ROWS)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.uint8, torch.bool])
+def test_rows_of_any_kind_have_a_digest(dtype: torch.dtype) -> None:
+    other = ROWS.clone()
+    other[3] = 1 - other[3].round()
+    assert digest(ROWS.round().to(dtype)) != digest(other.round().to(dtype))
+
+
 @pytest.mark.parametrize("change", ["a bit", "order", "a row less", "shape", "dtype"])
 def test_the_digest_changes_with_the_data(change: str) -> None:
     bit = ROWS.clone()
