@@ -10,6 +10,7 @@ from torch import Tensor
 
 from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.extractors import Classifier, Extractor
+from callbacks.metrics.moments import where_float64_is
 
 
 class Views:
@@ -57,7 +58,7 @@ class Views:
     @cached_property
     def modes(self) -> Tensor:
         """(N,) int64, -1 where a sample is of no mode."""
-        return self.probabilities.argmax(1) if self._assign is None else self._assign(self.samples)
+        return self.probabilities.argmax(1) if self._assign is None else self._assign(where_float64_is(self.samples))
 
     def update(self, metric: SampleMetric, real: bool) -> None:
         """Show the metric what it sees."""

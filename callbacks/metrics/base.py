@@ -6,7 +6,7 @@ import inspect
 from abc import ABC
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from callbacks.metrics.extractors.base import full_precision
 from callbacks.metrics.known import Known, NotApplicable
 from callbacks.metrics.moments import ROWS, extended, merged, no_moments, widened
 from callbacks.metrics.reservoir import DTYPES, least, position
@@ -305,11 +306,19 @@ class SampleMetric(Metric, ABC):
         finally:
             self.unsync(should_unsync=self._is_synced and should_unsync)
 
+    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(compute)
+        def exactly(*args: Any, **kwargs: Any) -> Any:
+            with torch.autocast(self.device.type, enabled=False), full_precision():  # whatever training may want
+                return compute(*args, **kwargs)
+
+        wrapped: Callable[..., Any] = super()._wrap_compute(exactly)
+        return wrapped
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
         def move(tensor: Tensor) -> Tensor:
             device = fn(torch.empty(0, device=tensor.device)).device
-            has_float64 = device.type != "mps"
-            return tensor.to(device) if has_float64 or tensor.dtype != torch.float64 else tensor
+            return tensor if device.type == "mps" else tensor.to(device)  # it has no float64, which values are of
 
         return super()._apply(move, exclude_state)
 

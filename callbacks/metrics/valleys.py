@@ -33,7 +33,7 @@ class Valleys:
         Raises:
             ValueError: samples that are not (N, d) up to flattening, or not finite.
         """
-        x = samples.detach().flatten(1).double().cpu()
+        x = samples.detach().flatten(1).cpu().double()
         if x.shape[1] != self.means.shape[1] or not x.isfinite().all():
             raise ValueError(
                 f"samples of shape {tuple(samples.shape)} must be finite and of the truth's d={self.means.shape[1]}."

@@ -111,7 +111,7 @@ class Extractor(nn.Module, ABC):
     @staticmethod
     @torch.no_grad()
     def _exactly(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False), _full_precision():
+        with torch.autocast(inputs.device.type, enabled=False), full_precision():
             return function(inputs.detach().float()).float()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -124,7 +124,7 @@ class Extractor(nn.Module, ABC):
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """No TensorFloat-32 or bfloat16 in place of float32, though training may want it and cuDNN's default has it."""
     cudnn = torch.backends.cudnn
     try:

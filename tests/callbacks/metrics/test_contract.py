@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,6 +104,23 @@ def test_two_processes_give_the_value_of_one(case: Case, shares: str, gloo: Gloo
     name = next(name for name, made in CASES.items() if made is case)
     for together, alone in gloo(split_over, name, shares):
         torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)
+
+
+def test_what_training_wants_of_precision_does_not_reach_values(case: Case) -> None:
+    expected = case.value(case.filled())
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert case.value(case.filled()) == expected
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_on_a_device_without_float64_states_stay_on_the_cpu(case: Case) -> None:
+    metric = case.filled()
+    metric._apply(lambda tensor: SimpleNamespace(device=torch.device("mps")))
+    assert metric.device.type == "cpu"
+    assert case.value(metric) == case.value(case.filled())
 
 
 def test_the_global_random_state_is_left_alone(case: Case) -> None:
