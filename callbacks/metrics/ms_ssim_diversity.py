@@ -75,6 +75,8 @@ class MSSSIMDiversity(SampleMetric):
         """
         if images.ndim != 4 or min(images.shape[2:]) < _LEAST:
             raise ValueError(f"images of shape {tuple(images.shape)} must be (N, C, H, W), of at least 3 x 3 pixels.")
+        if not images.is_floating_point():
+            raise ValueError(f"images are {images.dtype}; MSSSIMDiversity takes floats in [0, 1] (uint8 images / 255).")
         shape = torch.tensor(images.shape[1:], device=self.fake_shape.device)
         if self.fake_seen and not torch.equal(self._shape(), shape):
             raise ValueError(

@@ -87,7 +87,10 @@ class SmallClassifier(Classifier):
         side = self.architecture.side
         if samples.shape[1:] != (1, side, side):
             wanted = f"{side}x{side} images of {self.architecture.name} (N, 1, {side}, {side})"
-            raise ValueError(f"samples of shape {tuple(samples.shape)} are no {wanted}.")
+            raise ValueError(
+                f"samples of shape {tuple(samples.shape)} are no {wanted}, which {type(self).__name__} takes: choose "
+                "an extractor for these data, such as Pixels for points, or RandomProjection or InceptionV3 for images."
+            )
         features: Tensor = self.network(samples)
         return features
 

@@ -37,7 +37,10 @@ class StackedMNISTClassifier(Classifier):
 
     def features(self, samples: Tensor) -> Tensor:
         if samples.shape[1:] != (3, 28, 28):
-            raise ValueError(f"samples of shape {tuple(samples.shape)} are no images of Stacked MNIST (N, 3, 28, 28).")
+            raise ValueError(
+                f"samples of shape {tuple(samples.shape)} are no images of Stacked MNIST (N, 3, 28, 28), which "
+                f"{type(self).__name__} takes: choose an extractor for these data, such as RandomProjection."
+            )
         features: Tensor = self.network(samples.flatten(0, 1).unsqueeze(1))
         return features.reshape(len(samples), 3 * features.shape[1])
 
