@@ -9,7 +9,7 @@ counts as neither in between. The alarm does not see modes: it reads the coverag
 Its thresholds are CollapseAlarm's defaults, frozen in commit 5bcbac4. They were chosen on the ring alone, on seeds 0 to
 41 and the cases named CASES (studies/collapse_runs.py), for coverage and the Vendi score. A first evaluation, of seeds
 100 to 149 on the grid, the mixture and the ring, named 20 of 20 collapses but accused 2 of 20 intact runs, one of them
-by the Vendi score, which has been left out since. It can be run again by
+by the Vendi score, which has been left out since, in 257ed4c. It can be run again by
 
     --set first_seed=100 --set "data=('grid', 'mixture', 'ring')" --set "monitor=('coverage', 'vendi')"
 
@@ -184,12 +184,14 @@ class CollapseAlarmStudy(Study):
     def figure(self, findings: Findings) -> Figure:
         """Of each data set the collapse named last and the intact run that lost most; delays; losses of all runs."""
         collapsed, intact = findings.data
-        figure, axes = panels(2, 1 + len(self.data), width=12.0, height=2.5)
+        figure, axes = panels(2, 1 + len(self.data), width=12.0, height=2.6)
         for column, data in enumerate(self.data):
             for ax, group, key in ((axes[0, column], collapsed, _lateness), (axes[1, column], intact, _deepest)):
                 if here := [one for one in group if one.task.data == data]:
                     _draw_run(ax, max(here, key=key))
-        axes[1, 0].legend(loc="upper right", fontsize=6)
+        labelled = {str(line.get_label()): line for ax in axes[0, :-1] for line in ax.lines}
+        shown = {label: line for label, line in labelled.items() if not label.startswith("_")}
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown))
         _draw_delays(axes[0, -1], collapsed, self.data)
         _draw_losses(axes[1, -1], {COLLAPSED: collapsed, INTACT: intact})
         return figure
@@ -221,7 +223,7 @@ def _draw_run(ax: Axes, one: Judged) -> None:
     if one.onset is not None:
         ax.axvline(iterations[one.onset], color="0.6", linestyle=":", label="half are lost")
     for k, at in enumerate(one.alarms):
-        ax.plot(iterations[at], 1.15, "v", color="k", markersize=5, label=None if k else "alarm")
+        ax.plot(iterations[at], 1.15, "v", color="k", markersize=5, linestyle="", label="_" if k else "alarm")
     ax.set(ylim=(-0.03, 1.25), title=f"{one.task.data}: {one.task.case}", xlabel="iteration")
 
 
