@@ -86,7 +86,11 @@ class KernelDistance(SampleMetric):
         Raises:
             ValueError: a side has fewer than four samples, for two blocks, or than a subset has.
         """
-        need, why = (4, "an estimate in two blocks") if self.subsets is None else (self.subset_size, f"subset_size={self.subset_size}")
+        need, why = (
+            (4, "an estimate in two blocks")
+            if self.subsets is None
+            else (self.subset_size, f"subset_size={self.subset_size}")
+        )
         kept = self.kept if self.subsets is None else self._in_order
         real, fake = (where_float64_is(kept(side)) for side in ("real", "fake"))
         for side, rows in ((True, real), (False, fake)):

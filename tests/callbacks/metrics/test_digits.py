@@ -72,7 +72,9 @@ def test_features_have_the_stated_scale(classifier: DigitsClassifier) -> None:
 
 
 def test_other_shapes_are_refused(classifier: DigitsClassifier) -> None:
-    with pytest.raises(ValueError, match=r"\(2, 3, 32, 32\) are no 8x8 images of digits.*DigitsClassifier.*RandomProjection"):
+    with pytest.raises(
+        ValueError, match=r"\(2, 3, 32, 32\) are no 8x8 images of digits.*DigitsClassifier.*RandomProjection"
+    ):
         classifier(torch.zeros(2, 3, 32, 32))
 
 

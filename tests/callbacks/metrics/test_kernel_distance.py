@@ -69,7 +69,9 @@ def test_few_samples_make_two_blocks() -> None:
     result = values(rows(7, 3, 0), rows(4, 3, 1))
     assert set(result) == {"kid", "kid_error"}
     assert all(torch.tensor(list(result.values())).isfinite())
-    with pytest.raises(ValueError, match=r"3 generated sample\(s\), and an estimate in two blocks needs at least 4.*real=False"):
+    with pytest.raises(
+        ValueError, match=r"3 generated sample\(s\), and an estimate in two blocks needs at least 4.*real=False"
+    ):
         values(rows(7, 3, 0), rows(3, 3, 1))
 
 

@@ -105,7 +105,7 @@ def test_what_are_no_images_is_refused() -> None:
             metric.update(samples)
     with pytest.raises(ValueError, match="not finite"):
         metric.update(torch.full((4, 1, 8, 8), math.nan))
-    with pytest.raises(ValueError, match="uint8.*/ 255"):
+    with pytest.raises(ValueError, match=r"uint8.*/ 255"):
         metric.update(torch.zeros(4, 1, 8, 8, dtype=torch.uint8))
     metric.update(images(4, 1, 8, 8))
     with pytest.raises(ValueError, match=r"\(1, 4, 16\) follow others of \(1, 8, 8\)"):
