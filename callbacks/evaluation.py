@@ -37,8 +37,8 @@ class Evaluation:
         self.strict = strict
         #: what makes metrics other ones than by default, by their class
         self.settings = {type(metric).__name__: given for metric in metrics if (given := metric.settings)}
-        #: why a metric gives no values, by its class
-        self.left_out: dict[str, str] = {}
+        self._not_applicable: dict[str, str] = {}
+        self._failed: dict[str, str] = {}  # with the latest samples
         self.metrics: list[SampleMetric] = []
         for template in metrics:
             metric = copy.deepcopy(template).to(device)
@@ -48,9 +48,14 @@ class Evaluation:
             except NotApplicable as reason:
                 if strict:
                     raise
-                self.left_out[type(metric).__name__] = str(reason)
+                self._not_applicable[type(metric).__name__] = str(reason)
                 continue
             self.metrics.append(metric)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why a metric gave no values of the latest samples, by its class."""
+        return self._not_applicable | self._failed
 
     def asks_for(self, split: str) -> bool:
         """Whether a metric's reals are of the ``held_out`` or the ``training`` split."""
@@ -69,23 +74,27 @@ class Evaluation:
         Raises:
             ValueError: a metric's inputs are wrong (named), or it has too few samples (``strict``).
         """
-        return self._values(self.metrics, batches)
+        values, self._failed = self._values(self.metrics, batches)
+        return values
 
     def floors(self, training: Iterable[Views], held_out: Iterable[Views]) -> dict[str, float]:
         """What real samples score in place of generated ones: the other split than the one a metric compares with."""
         result: dict[str, float] = {}
         for split, batches in (("training", training), ("held_out", held_out)):
             metrics = [metric for metric in self.metrics if STANDS_FOR_GENERATED[metric.reals] == split]
-            result |= self._values(metrics, batches if metrics else ())
+            result |= self._values(metrics, batches if metrics else ())[0]
         return result
 
-    def _values(self, metrics: Sequence[SampleMetric], batches: Iterable[Views]) -> dict[str, float]:
+    def _values(
+        self, metrics: Sequence[SampleMetric], batches: Iterable[Views]
+    ) -> tuple[dict[str, float], dict[str, str]]:
         for metric in metrics:
             metric.reset()  # keeps the reals
         for batch in batches:
             for metric in metrics:
                 batch.update(metric, real=False)
         result: dict[str, float] = {}
+        failed: dict[str, str] = {}
         for metric in metrics:
             name = type(metric).__name__
             try:
@@ -93,12 +102,12 @@ class Evaluation:
             except ValueError as reason:
                 if self.strict:
                     raise
-                self.left_out[name] = str(reason)
+                failed[name] = str(reason)
                 continue
             if twice := sorted(values.keys() & result.keys()):
                 raise ValueError(f"{name} logs {', '.join(twice)}, as another metric does: give one of them.")
             result |= values
-        return result
+        return result, failed
 
 
 def _named(metric: SampleMetric, value: Tensor | dict[str, Tensor]) -> Iterator[tuple[str, float]]:

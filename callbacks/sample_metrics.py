@@ -169,6 +169,7 @@ class SampleMetrics(Callback):
         untrained = self._fid_untrained if self._untrained_protocol == split.protocol.hash else None
         samples = generated(trainer, pl_module, self.n_samples, self.sample_seed)
         values = evaluation.values(self._views(trainer, samples))
+        left_out = evaluation.left_out
         if self.raw:
             samples = generated(trainer, pl_module, self.n_samples, self.sample_seed, averaged=False)
             raw = evaluation.values(self._views(trainer, samples))
@@ -184,7 +185,7 @@ class SampleMetrics(Callback):
             "values": values,
             "floors": split.floors,
             "fid_untrained": untrained,
-            "left_out": evaluation.left_out,
+            "left_out": left_out,
             "protocol": asdict(split.protocol) | {"hash": split.protocol.hash},
             "seconds": time.monotonic() - started,
         }
@@ -234,6 +235,11 @@ class SampleMetrics(Callback):
         split = self._split(trainer, pl_module, name)
         if split.complete or has_reals(trainer):
             return
+        if not isinstance(batch, Tensor) and not (isinstance(batch, (tuple, list)) and isinstance(batch[0], Tensor)):
+            raise TypeError(
+                f"SampleMetrics takes reals from the {name} loader, whose batches are of type {type(batch).__name__}: "
+                "let it give a tensor (N, ...), or a tuple of that and more, or take a datamodule with reals()."
+            )
         samples, labels = (batch, None) if isinstance(batch, Tensor) else (batch[0], (*batch, None)[1])
         index = (split.data.rows + torch.arange(len(samples))) * trainer.world_size + trainer.global_rank
         split.data.see(samples, index)

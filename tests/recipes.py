@@ -22,7 +22,7 @@ from gan_modules import GameModule, GANModule
 from gan_modules.batch import joined
 from gan_modules.losses import Bounded, NonSaturating
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
-from gan_modules.protocols import by_player
+from gan_modules.protocols import SAMPLE_BLOCK, by_player
 from gan_modules.toy_game import ClosedForms
 
 CLASSES = {
@@ -180,6 +180,19 @@ def evaluated_on_ranks(rank: int, world: int) -> dict[str, float]:
         return metrics.latest["values"] | {f"{name}_floor": v for name, v in metrics.latest["floors"].items()}
 
     return _with_ranks(rank, world, validate)
+
+
+def trained_with_few_samples_on_ranks(rank: int, world: int) -> dict[str, float]:
+    """What SampleMetrics logs of a single block of samples, of which only one process can have a share."""
+    metrics = SampleMetrics(Pixels(), n_samples=SAMPLE_BLOCK, cache_dir="")
+
+    def train(**kwargs: Any) -> dict[str, float]:
+        once = {"num_sanity_val_steps": 0, "check_val_every_n_epoch": None, "val_check_interval": 2}
+        trainer = quiet_trainer(callbacks=[metrics], **once, **kwargs)
+        trainer.fit(make("NSGAN"), ring(train_size=64, val_size=65))
+        return {"fid_untrained": metrics.latest["fid_untrained"]} | metrics.latest["floors"]
+
+    return _with_ranks(rank, world, train)
 
 
 def _train(name: str, **kwargs: Any) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from recipes import evaluated_on_ranks, make, quiet_trainer, ring
+from recipes import evaluated_on_ranks, make, quiet_trainer, ring, trained_with_few_samples_on_ranks
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -254,6 +254,12 @@ def test_two_processes_give_the_values_of_one(gloo: GlooPool) -> None:
         assert values == pytest.approx(one, rel=1e-10, abs=1e-12)
 
 
+def test_a_process_without_a_share_of_the_samples_holds_nobody_up(gloo: GlooPool) -> None:
+    one = trained_with_few_samples_on_ranks(0, 1)
+    for values in gloo(trained_with_few_samples_on_ranks):
+        assert values == pytest.approx(one, rel=1e-10, abs=1e-12)
+
+
 class Foreign(LightningModule):
     """A module of someone else's, with or without ``sample``."""
 
@@ -287,7 +293,21 @@ def test_a_foreign_module_and_loader() -> None:
     assert metrics.latest["values"]["fid"] > 0
 
 
+def test_what_is_left_out_is_what_has_no_values_of_these_samples() -> None:
+    metrics = points(n_samples=150)
+    trainer = quiet_trainer(callbacks=[metrics])
+    # too few training samples for the floor of NumberOfDifferentBins, enough generated ones for its value
+    trainer.validate(make("NSGAN"), datamodule=ring(train_size=30, val_size=120), verbose=False)
+    assert "ndb" in metrics.latest["values"]
+    assert "ndb" not in metrics.latest["floors"]
+    assert "Authenticity" in metrics.latest["left_out"]
+    assert "NumberOfDifferentBins" not in metrics.latest["left_out"]
+
+
 def test_mistakes_are_named() -> None:
+    named = DataLoader([{"x": torch.zeros(2)}] * 4)
+    with pytest.raises(TypeError, match=r"val loader.* type dict"):
+        quiet_trainer(callbacks=[points()]).validate(ForeignSampler(), named, verbose=False)
     for callback in (points(), WeightSpectrum(), callbacks.SampleGrid()):
         with pytest.raises(TypeError, match="Foreign"):
             quiet_trainer(callbacks=[callback]).fit(Foreign(), LOADER, LOADER)
