@@ -84,6 +84,11 @@ class CollapseAlarm(Callback):
         self.before: int | None = None
         self._healthy_at: int | None = None
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 0:  # what an earlier run of this object reached is no level of this one
+            self.rule.load_state_dict({"collapsed": False, "courses": {}})
+            self._healthy_at = None
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return

@@ -282,3 +282,11 @@ def test_what_it_keeps_can_be_sampled_from_the_command_line(command: Any, tmp_pa
     command("fit", "--config", recipe, "--config", "alarm.yaml", "--wandb", "off", *small.split())
     command("sample", "--ckpt_path", "run/checkpoints/healthy.ckpt", "--n", "10", "--out", "samples.npz")
     assert np.load(tmp_path / "samples.npz")["samples"].shape == (10, 2)
+
+
+def test_a_second_run_of_one_alarm_starts_anew(tmp_path: Path) -> None:
+    alarm = CollapseAlarm(n_samples=N, **RULE)
+    fitted(tmp_path / "good", alarm, coverage=[0.9] * 5)
+    _, said = fitted(tmp_path / "poor", alarm, coverage=[0.2] * 5)
+    assert said == []
+    assert alarm.path is None
