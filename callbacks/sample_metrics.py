@@ -51,8 +51,8 @@ class SampleMetrics(Callback):
 
     The held-out split is what validation (or testing) iterates over. Where the datamodule gives its reals
     (``reals(split, space="data")``), they are read from there, and features of a slow extractor are kept on disk; a
-    foreign loader's batches are seen as validation goes over them, and there is no floor. Every process generates its
-    share, and values are equal on one process and on several.
+    foreign loader's batches (the first one's of several) are seen as validation goes over them, and there is no floor.
+    Every process generates its share, and values are equal on one process and on several.
 
     Args:
         extractor: maps data-space samples to features; the embedded digits network if None.
@@ -123,14 +123,28 @@ class SampleMetrics(Callback):
                 _ = views.features
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self._see(trainer, pl_module, "val", batch)
+        if dataloader_idx == 0:
+            self._see(trainer, pl_module, "val", batch)
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self._see(trainer, pl_module, "test", batch)
+        if dataloader_idx == 0:
+            self._see(trainer, pl_module, "test", batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:

@@ -304,6 +304,15 @@ def test_what_is_left_out_is_what_has_no_values_of_these_samples() -> None:
     assert "NumberOfDifferentBins" not in metrics.latest["left_out"]
 
 
+def test_of_several_loaders_the_first_is_held_out() -> None:
+    class OfTwo(ForeignSampler):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+
+    metrics, other = points(), DataLoader(TensorDataset(torch.full((40, 2), 50.0)), batch_size=40)
+    quiet_trainer(callbacks=[metrics]).validate(OfTwo(), [LOADER, other], verbose=False)
+    assert metrics.latest["protocol"]["n_real"] == 80
+
+
 def test_mistakes_are_named() -> None:
     named = DataLoader([{"x": torch.zeros(2)}] * 4)
     with pytest.raises(TypeError, match=r"val loader.* type dict"):
