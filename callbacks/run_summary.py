@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.collapse_alarm import CollapseAlarm
 from callbacks.game_spectrum import GameSpectrum
 from callbacks.sample_grid import SampleGrid
 from gan_modules.protocols import Sampler
@@ -73,6 +74,8 @@ class RunSummary(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SampleGrid) and callback.path is not None:
                 rows["samples"] = _relative(callback.path)
+            if isinstance(callback, CollapseAlarm) and callback.path is not None:
+                rows["before the collapse"] = _relative(callback.path)
             if isinstance(callback, GameSpectrum) and callback.path is not None:
                 rows["spectrum"] = _relative(callback.path)
         checkpoint = _checkpoint(trainer)
