@@ -58,14 +58,8 @@ def has_reals(trainer: Trainer) -> bool:
 
 
 def reals(trainer: Trainer, split: str, n: int | None = None) -> Iterator[Numbered]:
-    """This process's share of a split, or of its first ``n`` rows, in data space: rows r, r + R, r + 2 R, ..."""
-    rank, world = trainer.global_rank, trainer.world_size
+    """This process's share of a split, or of ``n`` rows spread over it, in data space: every ``world_size``-th row."""
     seen = 0
-    for samples, labels in trainer.datamodule.reals(split, space="data"):  # type: ignore[attr-defined]
-        index = (seen + torch.arange(len(samples))) * world + rank
-        if n is not None and (left := int((index < n).sum())) < len(samples):
-            if left:
-                yield samples[:left], None if labels is None else labels[:left], index[:left]
-            return
-        yield samples, labels, index
+    for samples, labels in trainer.datamodule.reals(split, space="data", n=n):  # type: ignore[attr-defined]
+        yield samples, labels, (seen + torch.arange(len(samples))) * trainer.world_size + trainer.global_rank
         seen += len(samples)

@@ -42,6 +42,8 @@ class Evaluation:
         self.metrics: list[SampleMetric] = []
         for template in metrics:
             metric = copy.deepcopy(template).to(device)
+            metric.reset_real_features = True
+            metric.reset()  # whatever the template has seen
             metric.reset_real_features = False
             try:
                 metric.setup(known)

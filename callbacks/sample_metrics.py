@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -28,6 +30,7 @@ from callbacks.views import Views
 
 #: logged while training where nothing else is asked for: quality, diversity, and what is covered
 DEFAULT_METRICS = ("FrechetDistance", "PrecisionRecallDensityCoverage", "VendiScore", "ModeCoverage")
+_PROBE = 8  # rows by which kept features are tried
 _WORTH_KEEPING = 1.0  # seconds that the extraction of a split took, from which on its features are kept on disk
 
 
@@ -39,8 +42,8 @@ class SampleMetrics(Callback):
     epoch, and ``ModelCheckpoint(monitor="fid")`` and ``EarlyStopping`` see every value. ``ValidationBudget`` bounds the
     time it takes. Logged are each metric's names (see there), and beside each value:
 
-    - ``<name>_floor``: what real samples score in place of generated ones, the training split's first ``n_samples``
-      against the held-out split, or, where a metric compares with the training split, the held-out one.
+    - ``<name>_floor``: what real samples score in place of generated ones, ``n_samples`` rows spread over the training
+      split against the held-out split, or, where a metric compares with the training split, the held-out one.
     - ``fid_untrained``: Frechet distance of the generator before its first iteration, under the same protocol.
     - ``raw/<name>``: the value of the generator itself, where ``raw`` asks for it beside its running average's.
 
@@ -167,7 +170,8 @@ class SampleMetrics(Callback):
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
         started = time.monotonic()
         split = self._split(trainer, pl_module, name)
-        if not split.complete:
+        first = not split.complete
+        if first:
             if has_reals(trainer):
                 self._read(trainer, split)
             split.protocol = self._protocol(trainer, split)
@@ -184,6 +188,8 @@ class SampleMetrics(Callback):
         samples = generated(trainer, pl_module, self.n_samples, self.sample_seed)
         values = evaluation.values(self._views(trainer, samples))
         left_out = evaluation.left_out
+        if left_out and first and trainer.state.fn == "fit":
+            rank_zero_info("SampleMetrics leaves out " + "; ".join(left_out.values()))
         if self.raw:
             samples = generated(trainer, pl_module, self.n_samples, self.sample_seed, averaged=False)
             raw = evaluation.values(self._views(trainer, samples))
@@ -288,6 +294,9 @@ class SampleMetrics(Callback):
         for batch in reals(trainer, name):
             known = None if features is None else features[row : row + len(batch[0])]
             (views,) = self._views(trainer, [batch], known)
+            if known is not None and row == 0 and not self._gives(views.samples[:_PROBE], known[:_PROBE]):
+                features = None
+                (views,) = self._views(trainer, [batch])
             started = time.monotonic()
             fresh.append(views.features)
             spent += time.monotonic() - started
@@ -295,6 +304,18 @@ class SampleMetrics(Callback):
             yield views
         if features is None and fresh and spent > _WORTH_KEEPING:
             self.cache.save(key, torch.cat(fresh))
+
+    def _gives(self, samples: Tensor, kept: Tensor) -> bool:
+        """Whether the extractor still gives the features that were kept: code of its own may change under one hash."""
+        now = self.extractor(samples).cpu()
+        same = now.shape == kept.shape and torch.allclose(now, kept, rtol=1e-3, atol=1e-3 * float(kept.abs().max()))
+        if not same:
+            warnings.warn(
+                f"The kept features of {self.extractor.name} are not those that it gives now, though its weights are "
+                "the same: they are computed again. Give an extractor whose code changes another name.",
+                stacklevel=2,
+            )
+        return same
 
     def _protocol(self, trainer: Trainer, split: _Split) -> EvaluationProtocol:
         share = torch.tensor([split.data.rows, split.data.value], device=trainer.strategy.root_device)

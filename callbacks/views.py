@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 from torch import Tensor
 
 from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.extractors import Classifier, Extractor
 from callbacks.metrics.moments import where_float64_is
+
+_NAMES = ("samples", "features", "probabilities", "modes", "labels", "index")
 
 
 class Views:
@@ -61,14 +62,16 @@ class Views:
         return self.probabilities.argmax(1) if self._assign is None else self._assign(where_float64_is(self.samples))
 
     def update(self, metric: SampleMetric, real: bool) -> None:
-        """Show the metric what it sees."""
-        first, *others = (self._get(name) for name in metric.sees)
-        metric.update(first, real, *others)
+        """Show the metric what it sees.
 
-    def _get(self, name: str) -> Any:
-        if name not in ("samples", "features", "probabilities", "modes", "labels", "index"):
-            raise ValueError(f"a metric sees {name!r}, which is no view of a batch of samples")
-        view = getattr(self, name)
-        if view is None:
-            raise ValueError(f"a metric sees {name!r}, and the samples have none")
-        return view
+        Raises:
+            ValueError: there is no such view of these samples.
+        """
+        views = [getattr(self, name) if name in _NAMES else None for name in metric.sees]
+        for name, view in zip(metric.sees, views, strict=True):
+            if view is None:
+                raise ValueError(
+                    f"{type(metric).__name__} sees {name!r}, which these samples do not have: leave the metric out"
+                    + (", or take data with labels." if name == "labels" else f"; there are {', '.join(_NAMES)}.")
+                )
+        metric.update(views[0], real, *views[1:])

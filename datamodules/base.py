@@ -179,14 +179,17 @@ class GANDataModule(LightningDataModule, ABC):
         """The test split, likewise."""
         return self._evaluation_loader("test", self._transform())
 
-    def reals(self, split: Split, *, space: Literal["training", "data"] = "training") -> Iterator[Batch]:
+    def reals(
+        self, split: Split, *, space: Literal["training", "data"] = "training", n: int | None = None
+    ) -> Iterator[Batch]:
         """Batches (real, labels) of a split, in the order of evaluation, at any time: a split not loaded yet is loaded.
 
-        In data space they are what was loaded, without the rounding, or the loss of directions, of a whitening.
+        In data space they are what was loaded, without the rounding, or the loss of directions, of a whitening. With
+        ``n`` there are at most so many, over all processes, spread evenly over the split.
         """
         if space not in ("training", "data"):
             raise ValueError(f"space={space!r} must be 'training' or 'data'")
-        return iter(self._evaluation_loader(split, self._transform() if space == "training" else None))
+        return iter(self._evaluation_loader(split, self._transform() if space == "training" else None, n))
 
     def state_dict(self) -> dict[str, Any]:
         """The whitening's tensors by name, or None where it is not fitted; the training stream's position, or None.
@@ -218,9 +221,11 @@ class GANDataModule(LightningDataModule, ABC):
             self.whitening.load_state_dict(tensors)
         self._stream, self._position = None, state_dict["stream"]
 
-    def _evaluation_loader(self, split: Split, transform: Callable[[Tensor], Tensor] | None) -> EvaluationLoader:
+    def _evaluation_loader(
+        self, split: Split, transform: Callable[[Tensor], Tensor] | None, n: int | None = None
+    ) -> EvaluationLoader:
         return EvaluationLoader(
-            self._source(split), batch_size=self.eval_batch_size, transform=transform, **self._process()
+            self._source(split), batch_size=self.eval_batch_size, transform=transform, n=n, **self._process()
         )
 
     def _process(self) -> dict[str, int]:

@@ -22,6 +22,8 @@ class EvaluationLoader:
         rank: of this process.
         world_size: number of processes.
         transform: applied to the rows of every batch.
+        n: rows in all, spread evenly over the source, which may be in the order of its classes; all of them where None,
+            or where there are no more.
     """
 
     def __init__(
@@ -32,10 +34,13 @@ class EvaluationLoader:
         rank: int = 0,
         world_size: int = 1,
         transform: Callable[[Tensor], Tensor] | None = None,
+        n: int | None = None,
     ) -> None:
-        require_positive(batch_size=batch_size, world_size=world_size)
+        require_positive(batch_size=batch_size, world_size=world_size, n=n)
         self.source, self.transform = source, transform
-        self.batches = shard(len(source), batch_size, rank, world_size)
+        size = len(source)
+        taken = size if n is None else min(n, size)
+        self.batches = [rows * size // taken for rows in shard(taken, batch_size, rank, world_size)]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.known import Known, NotApplicable
+from callbacks.metrics.value_range import in_range
 
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first (Wang et al., 2003)
 _WINDOW, _SIGMA = 11, 1.5
@@ -63,7 +64,7 @@ class MSSSIMDiversity(SampleMetric):
             )
 
     def update(self, images: Tensor, real: bool = False, index: Tensor | None = None) -> None:
-        """Keep generated images (N, C, H, W), floating, clamped to [0, 1]; reals are left out.
+        """Keep generated images (N, C, H, W), floats in [0, 1]; reals are left out.
 
         Args:
             images: in data space.
@@ -71,12 +72,11 @@ class MSSSIMDiversity(SampleMetric):
             index: numbers (N,) of the images in the whole sequence.
 
         Raises:
-            ValueError: of another shape, not floating or not finite.
+            ValueError: of another shape, not floating, not finite, or out of range.
         """
         if images.ndim != 4 or min(images.shape[2:]) < _LEAST:
             raise ValueError(f"images of shape {tuple(images.shape)} must be (N, C, H, W), of at least 3 x 3 pixels.")
-        if not images.is_floating_point():
-            raise ValueError(f"images are {images.dtype}; MSSSIMDiversity takes floats in [0, 1] (uint8 images / 255).")
+        images = in_range(images, (0.0, 1.0), "MSSSIMDiversity")
         shape = torch.tensor(images.shape[1:], device=self.fake_shape.device)
         if self.fake_seen and not torch.equal(self._shape(), shape):
             raise ValueError(

@@ -210,30 +210,66 @@ def test_the_full_table_from_validate_and_test(tmp_path: Path, capsys: pytest.Ca
 
 def test_features_of_a_slow_extractor_are_kept_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(Pixels):
-        passes = 0
+        rows = 0
 
         def features(self, samples: Tensor) -> Tensor:
-            Slow.passes += 1
+            Slow.rows += len(samples)
             return super().features(samples)
 
     monkeypatch.setattr("callbacks.sample_metrics._WORTH_KEEPING", -1.0)
 
     def evaluate() -> tuple[dict[str, float], int]:
-        Slow.passes = 0
+        Slow.rows = 0
         metrics = SampleMetrics(Slow(), n_samples=64, cache_dir=str(tmp_path))
         quiet_trainer(callbacks=[metrics], **ONCE).fit(make("NSGAN"), ring(train_size=8, val_size=80))
-        return metrics.latest["values"], Slow.passes
+        return metrics.latest["values"], Slow.rows
 
-    values, passes = evaluate()
+    values, rows = evaluate()
     (path,) = tmp_path.glob("pixels-val-*.npz")
     again, fewer = evaluate()
     assert again == values
-    assert fewer == passes - 1  # the held-out batch
+    assert fewer == rows - 80 + 8  # the held-out split, but for some rows by which what was kept is tried
     path.write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="damaged"):
         mended, _ = evaluate()
     assert mended == values
     assert evaluate()[1] == fewer
+
+
+def test_kept_features_that_the_extractor_no_longer_gives_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Changing(Pixels):
+        factor = 1.0
+
+        def features(self, samples: Tensor) -> Tensor:
+            return Changing.factor * super().features(samples)
+
+    monkeypatch.setattr("callbacks.sample_metrics._WORTH_KEEPING", -1.0)
+
+    def fid() -> float:
+        metrics = SampleMetrics(Changing(), n_samples=64, cache_dir=str(tmp_path))
+        quiet_trainer(callbacks=[metrics], **ONCE).fit(make("NSGAN"), ring(train_size=8, val_size=80))
+        return metrics.latest["values"]["fid"]
+
+    before = fid()
+    Changing.factor = 2.0  # code that no hash of weights tells
+    with pytest.warns(UserWarning, match="not those that it gives now"):
+        after = fid()
+    assert after == pytest.approx(4 * before, rel=1e-5)
+    assert fid() == after
+
+
+def test_the_floor_of_data_in_the_order_of_their_modes_is_that_of_all() -> None:
+    class Sorted(type(ring())):  # type: ignore[misc]
+        def load(self, split: str) -> Any:
+            samples, labels = super().load(split)
+            return samples[labels.argsort(stable=True)], labels.sort(stable=True).values
+
+    metrics = points(n_samples=80)
+    data = Sorted(batch_size=8, train_size=400, val_size=400, test_size=40)
+    quiet_trainer(callbacks=[metrics], **ONCE).fit(make("NSGAN"), data)
+    assert metrics.latest["floors"]["modes"] == 8
 
 
 def test_checkpoints_and_early_stopping_see_every_value(tmp_path: Path) -> None:

@@ -32,3 +32,15 @@ def test_rows_are_transformed_batch_by_batch_and_again_on_every_pass():
 def test_batch_size_must_be_positive():
     with pytest.raises(ValueError, match="batch_size must be positive and finite, got 0"):
         EvaluationLoader(InMemory(torch.ones(5, 2)), batch_size=0)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_some_rows_are_spread_over_the_source(world_size: int) -> None:
+    source = InMemory(torch.arange(10.0)[:, None])
+    loaders = [
+        EvaluationLoader(source, batch_size=2, rank=rank, world_size=world_size, n=4) for rank in range(world_size)
+    ]
+    shares = [torch.cat([real for real, _ in loader]).flatten().tolist() for loader in loaders]
+    # whatever order classes are in, each is there in proportion
+    assert shares == [[0, 2, 5, 7][rank::world_size] for rank in range(world_size)]
+    assert sum(len(real) for real, _ in EvaluationLoader(source, batch_size=4, n=99)) == 10

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ROUND_OFF = 1e-3  # of the range, a quarter of a step of uint8: samples this far out are clamped, others refused
+from callbacks.metrics.value_range import in_range
 
 
 class Extractor(nn.Module, ABC):
@@ -71,7 +71,7 @@ class Extractor(nn.Module, ABC):
             ValueError: samples are not floating, not finite, out of ``value_range`` by more than round-off, or of a
                 shape the network does not take.
         """
-        features: Tensor = self._exactly(self.features, self._in_range(samples))
+        features: Tensor = self._exactly(self.features, in_range(samples, self.value_range, type(self).__name__))
         if features.ndim != 2 or len(features) != len(samples) or self.num_features not in (None, features.shape[1]):
             shape = f"({len(samples)}, {self.num_features or 'd'})"
             raise ValueError(f"{type(self).__name__}.features gave shape {tuple(features.shape)}, not {shape}.")
@@ -80,33 +80,6 @@ class Extractor(nn.Module, ABC):
     def train(self, mode: bool = True) -> Extractor:
         """Stays in eval mode, whatever is asked."""
         return super().train(False)
-
-    def _in_range(self, samples: Tensor) -> Tensor:
-        """The samples without a graph, what round-off put out of range clamped."""
-        if not samples.is_floating_point():
-            raise ValueError(f"samples are {samples.dtype}; extractors take floats in data space (uint8 images / 255).")
-        samples = samples.detach()
-        if not samples.numel():
-            return samples
-        least, largest = (float(value) for value in samples.aminmax())  # NaN where there is one
-        if not (abs(least) < float("inf") and abs(largest) < float("inf")):
-            bad = int((~samples.isfinite()).flatten(1).any(1).sum())
-            raise ValueError(
-                f"{bad} of {len(samples)} samples are not finite (NaN or infinity): the generator has diverged or the "
-                "data are damaged. Leave such samples out, and count them, rather than average over the others."
-            )
-        if self.value_range is None or self.value_range[0] <= least <= largest <= self.value_range[1]:
-            return samples
-        low, high = self.value_range
-        slack = ROUND_OFF * (high - low)
-        if low - slack <= least and largest <= high + slack:
-            return samples.clamp(low, high)
-        outside = int(((samples < low) | (samples > high)).sum())
-        raise ValueError(
-            f"samples go from {least:.4g} to {largest:.4g}, and {outside:,} of {samples.numel():,} values are outside "
-            f"[{low:g}, {high:g}], which {type(self).__name__} takes: bring them to data space (the datamodule's "
-            f"`decode`), or clamp them ({low:g}, {high:g}) if that is meant."
-        )
 
     @staticmethod
     @torch.no_grad()

@@ -9,7 +9,7 @@ class DigitsClassifier(SmallClassifier):
     """64 penultimate features and the class of 8x8 digits, for scikit-learn's digits divided by 16.
 
     Trained by ``train_classifier`` on 1,197 of the 1,797 digits; accuracy on 300 validation digits 99.3 %, on 300 test
-    digits 99.3 %. The split is its own: the 1,197 are 957 of the training digits of ``DigitsDataModule``, 236 of its 300
+    digits 99.3 %. The split is its own: the 1,197 are 957 training digits of ``DigitsDataModule``, 236 of its 300
     validation digits, and 4 of its 300 test digits. It is surer of digits that it was trained on, so what it says of
     margins (``between``) differs between these splits. Features are scaled so that their total variance on the
     training digits is 100: a Frechet distance of 1 is one per cent of it.

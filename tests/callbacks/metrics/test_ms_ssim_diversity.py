@@ -88,10 +88,12 @@ def test_more_images_than_the_capacity_are_a_random_subset() -> None:
     assert metric.compute()["ms_ssim"].item() > 0
 
 
-def test_values_outside_the_range_are_clamped() -> None:
+def test_images_of_another_range_are_refused() -> None:
     samples = images(20, 1, 8, 8)
-    wide = samples + 3 * (samples > 0.55) - 3 * (samples < 0.45)
-    assert values(wide) == values(wide.clamp(0, 1))
+    with pytest.raises(ValueError, match=r"outside \[0, 1\], which MSSSIMDiversity takes"):
+        values(2 * samples - 1)
+    rounded = samples.clamp(1e-5, 1) - 2e-5
+    assert values(rounded) == values(rounded.clamp(0, 1))
 
 
 def test_what_are_no_images_is_refused() -> None:
