@@ -163,7 +163,7 @@ class SampleMetrics(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._fid_untrained = state_dict["fid_untrained"]
-        self._untrained_protocol = state_dict.get("untrained_protocol", "")  # absent from older checkpoints
+        self._untrained_protocol = state_dict["untrained_protocol"]
 
     # --- one evaluation ---------------------------------------------------------------------------------------------
 

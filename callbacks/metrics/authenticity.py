@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from callbacks.metrics.base import CAPACITY, SampleMetric
+from callbacks.metrics.base import CAPACITY, RowMetric
 from callbacks.metrics.memo import Memo
 from callbacks.metrics.nearest import neighbours
 
 _TRAINING = 60_000  # the training sets of MNIST and CIFAR-10 as a whole
 
 
-class Authenticity(SampleMetric):
+class Authenticity(RowMetric):
     """How near generated samples come to training samples, against how near these come to each other.
 
     ``compute`` gives float64 scalars in [0, 1]:
@@ -48,7 +48,6 @@ class Authenticity(SampleMetric):
         kwargs: as of ``torchmetrics.Metric``.
     """
 
-    sees = ("features", "index")
     reals: ClassVar[Literal["held_out", "training"] | None] = "training"
     plot_upper_bound = 1.0
 
@@ -67,14 +66,6 @@ class Authenticity(SampleMetric):
         self._apart = Memo(neighbours)
         self.add_rows("real", capacity)
         self.add_rows("fake", samples)
-
-    def update(self, features: Tensor, real: bool, index: Tensor | None = None) -> None:
-        """Keep features (N, d) of training or of generated samples, with their numbers (N,) in the whole sequence.
-
-        Raises:
-            ValueError: not 2-D, another d than before, not finite, or numbers of another length.
-        """
-        self.keep("real" if real else "fake", self.checked(features), index)
 
     def compute(self) -> dict[str, Tensor]:
         """Both shares, by name.

@@ -327,6 +327,20 @@ class SampleMetric(Metric, ABC):
         return self._plot(val, ax)
 
 
+class RowMetric(SampleMetric):
+    """A metric of the rows of features that are kept of both sides, in the states ``real_*`` and ``fake_*``."""
+
+    sees = ("features", "index")
+
+    def update(self, features: Tensor, real: bool, index: Tensor | None = None) -> None:
+        """Keep features (N, d) of real or of generated samples, with their numbers (N,) in the whole sequence.
+
+        Raises:
+            ValueError: not 2-D, another d than before, not finite, or numbers of another length.
+        """
+        self.keep("real" if real else "fake", self.checked(features), index)
+
+
 def _largest(shapes: list[list[int]]) -> list[int]:
     return [max(sizes) for sizes in zip(*shapes, strict=True)]
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from callbacks.metrics.base import SampleMetric
+from callbacks.metrics.base import RowMetric
 from callbacks.metrics.memo import Memo
 from callbacks.metrics.nearest import neighbours, within
 
 
-class BirthdayTest(SampleMetric):
+class BirthdayTest(RowMetric):
     """The birthday paradox as a test of support size: of n samples of K kinds, n (n - 1) / (2 K) pairs are of a kind.
 
     Arora, Risteski and Zhang (2018, 1706.08224) look for the batch size at which some pair of generated samples is
@@ -39,8 +39,6 @@ class BirthdayTest(SampleMetric):
         kwargs: as of ``torchmetrics.Metric``.
     """
 
-    sees = ("features", "index")
-
     def __init__(
         self, quantile: float = 0.1, capacity: int = 5_000, reset_real_features: bool = True, **kwargs: Any
     ) -> None:
@@ -51,14 +49,6 @@ class BirthdayTest(SampleMetric):
         self._calibrated = Memo(_calibrated)
         for side in ("real", "fake"):
             self.add_rows(side, capacity)
-
-    def update(self, features: Tensor, real: bool, index: Tensor | None = None) -> None:
-        """Keep features (N, d) of real or of generated samples, with their numbers (N,) in the whole sequence.
-
-        Raises:
-            ValueError: not 2-D, another d than before, not finite, or numbers of another length.
-        """
-        self.keep("real" if real else "fake", self.checked(features), index)
 
     def compute(self) -> dict[str, Tensor]:
         """Both values, by name.

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.metrics.base import CAPACITY, SampleMetric
+from callbacks.metrics.base import CAPACITY, RowMetric
 from callbacks.metrics.moments import where_float64_is
 from callbacks.metrics.reservoir import least
 
 _PANEL = 256  # rows of the kernel matrix at a time: they stay in the processor's cache
 
 
-class KernelDistance(SampleMetric):
+class KernelDistance(RowMetric):
     """Squared maximum mean discrepancy with the kernel (<x, y> / d + 1)^3 (Binkowski et al., 2018, 1801.01401).
 
     ``compute`` gives float64 scalars, unbiased whatever the number of samples (and so below 0 at times where the
@@ -50,7 +50,6 @@ class KernelDistance(SampleMetric):
         ValueError: a number is below what is said above.
     """
 
-    sees = ("features", "index")
     higher_is_better = False
     plot_lower_bound = None  # unbiased, and so below zero at times
 
@@ -71,14 +70,6 @@ class KernelDistance(SampleMetric):
         self.block, self.subsets, self.subset_size, self.seed = block, subsets, subset_size, seed
         for side in ("real", "fake"):
             self.add_rows(side, capacity)
-
-    def update(self, features: Tensor, real: bool, index: Tensor | None = None) -> None:
-        """Keep features (N, d) of real or of generated samples, with their numbers (N,) in the whole sequence.
-
-        Raises:
-            ValueError: not 2-D, another d than before, not finite, or numbers of another length.
-        """
-        self.keep("real" if real else "fake", self.checked(features), index)
 
     def compute(self) -> dict[str, Tensor]:
         """The two values, by name.

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from callbacks.metrics.base import CAPACITY, SampleMetric
+from callbacks.metrics.base import CAPACITY, RowMetric
 from callbacks.metrics.memo import Memo
 
 _PER_BIN = 20  # samples of a side that a bin holds in the mean, for a normal test of its proportion
 
 
-class NumberOfDifferentBins(SampleMetric):
+class NumberOfDifferentBins(RowMetric):
     """NDB: in how many clusters of the data the share of generated samples differs from that of reals.
 
     Bins are the Voronoi cells of k-means centres of reals. ``compute`` gives float64 scalars:
@@ -39,7 +39,6 @@ class NumberOfDifferentBins(SampleMetric):
         kwargs: as of ``torchmetrics.Metric``.
     """
 
-    sees = ("features", "index")
     higher_is_better = False
     plot_upper_bound = 1.0
 
@@ -63,14 +62,6 @@ class NumberOfDifferentBins(SampleMetric):
         self.seed = seed
         for side in ("real", "fake"):
             self.add_rows(side, capacity)
-
-    def update(self, features: Tensor, real: bool, index: Tensor | None = None) -> None:
-        """Keep features (N, d) of real or of generated samples, with their numbers (N,) in the whole sequence.
-
-        Raises:
-            ValueError: not 2-D, another d than before, not finite, or numbers of another length.
-        """
-        self.keep("real" if real else "fake", self.checked(features), index)
 
     def compute(self) -> dict[str, Tensor]:
         """Both values, by name.

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from callbacks.metrics.base import CAPACITY, SampleMetric
+from callbacks.metrics.base import CAPACITY, RowMetric
 from callbacks.metrics.memo import Memo
 from callbacks.metrics.nearest import neighbours as nearest
 from callbacks.metrics.nearest import within
 
 
-class PrecisionRecallDensityCoverage(SampleMetric):
+class PrecisionRecallDensityCoverage(RowMetric):
     """Fidelity and diversity by balls that reach from each sample to its k-th nearest other one of the same side.
 
     ``compute`` gives float64 scalars:
@@ -41,7 +41,6 @@ class PrecisionRecallDensityCoverage(SampleMetric):
         kwargs: as of ``torchmetrics.Metric``.
     """
 
-    sees = ("features", "index")
     higher_is_better = True
 
     def __init__(
@@ -56,14 +55,6 @@ class PrecisionRecallDensityCoverage(SampleMetric):
         self._radii = Memo(nearest)
         for side in ("real", "fake"):
             self.add_rows(side, capacity)
-
-    def update(self, features: Tensor, real: bool, index: Tensor | None = None) -> None:
-        """Keep features (N, d) of real or of generated samples, with their numbers (N,) in the whole sequence.
-
-        Raises:
-            ValueError: not 2-D, another d than before, not finite, or numbers of another length.
-        """
-        self.keep("real" if real else "fake", self.checked(features), index)
 
     def compute(self) -> dict[str, Tensor]:
         """The four values, by name.
