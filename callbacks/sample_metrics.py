@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -219,10 +220,11 @@ class SampleMetrics(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         if trainer.state.fn == "fit":
             with (folder / "fit.jsonl").open("a") as file:
-                file.write(json.dumps(self.latest) + "\n")
+                file.write(json.dumps(_strict(self.latest)) + "\n")
             return
         path = folder / f"{trainer.state.fn.value}.json"  # type: ignore[union-attr]
-        path.write_text(json.dumps({"checkpoint": str(trainer.ckpt_path or "")} | self.latest, indent=2) + "\n")
+        record = {"checkpoint": str(trainer.ckpt_path or "")} | self.latest
+        path.write_text(json.dumps(_strict(record), indent=2) + "\n")
         console = Console()
         console.print(_table(self.latest, str(split.protocol)))
         console.print(f"Written to {path}", soft_wrap=True, highlight=False)
@@ -323,8 +325,8 @@ class SampleMetrics(Callback):
         return EvaluationProtocol(
             extractor=self.extractor.name,
             extractor_hash=self.extractor.hash,
-            resize=getattr(self.extractor, "resize", None),
-            value_range=getattr(self.extractor, "value_range", None),
+            resize=self.extractor.resize,
+            value_range=self.extractor.value_range,
             split=split.name,
             data=str(whole),
             n_real=whole.rows,
@@ -362,6 +364,13 @@ def every_metric() -> Sequence[str]:
     """The names of all metrics that the package exports."""
     exported = {name: getattr(callbacks.metrics, name) for name in callbacks.metrics.__all__}
     return [name for name, cls in exported.items() if isinstance(cls, type) and issubclass(cls, SampleMetric)]
+
+
+def _strict(record: Any) -> Any:
+    """The record with numbers that JSON does not have, such as an infinite divergence, as text: "inf"."""
+    if isinstance(record, dict):
+        return {name: _strict(value) for name, value in record.items()}
+    return str(record) if isinstance(record, float) and not math.isfinite(record) else record
 
 
 def _table(latest: dict[str, Any], protocol: str) -> Table:

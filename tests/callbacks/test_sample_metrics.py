@@ -188,6 +188,17 @@ def test_a_checkpoint_is_evaluated_as_what_it_is(tmp_path: Path) -> None:
     assert other["fid_untrained"] is None  # it was of another number of samples
 
 
+def test_what_is_written_is_json_to_any_reader(tmp_path: Path) -> None:
+    class Infinite(ModeCoverage):
+        def compute(self) -> Any:
+            return super().compute() | {"mode_kl": torch.tensor(torch.inf, dtype=torch.float64)}
+
+    trainer = quiet_trainer(callbacks=[points(metrics=[Infinite()])], default_root_dir=tmp_path, **ONCE)
+    trainer.fit(make("NSGAN"), ring())
+    (line,) = (tmp_path / "evaluation" / "fit.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["values"]["mode_kl"] == "inf"
+
+
 def test_the_full_table_from_validate_and_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, data = make("NSGAN"), ring(train_size=100, val_size=80, test_size=60)
     trainer = quiet_trainer(callbacks=[points(metrics=[FrechetDistance()])], default_root_dir=tmp_path, **ONCE)
