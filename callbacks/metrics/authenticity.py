@@ -74,12 +74,8 @@ class Authenticity(RowMetric):
             ValueError: no generated samples, or fewer training samples than have such a quantile.
         """
         training, fake = self.kept("real"), self.kept("fake")
-        for name, rows, needed in (("real", training, max(2, math.ceil(1 / self.quantile))), ("generated", fake, 1)):
-            if len(rows) < needed:
-                raise ValueError(
-                    f"Authenticity has {len(rows)} {name} sample(s), and quantile={self.quantile} needs at least "
-                    f"{needed}: call update(features, real={name == 'real'}) before compute()."
-                )
+        self.require(True, len(training), max(2, math.ceil(1 / self.quantile)), f"quantile={self.quantile}")
+        self.require(False, len(fake), 1)
         apart, _ = self._apart(training)
         distance, nearest = neighbours(fake, among=training)
         threshold = apart.kthvalue(math.ceil(self.quantile * len(apart))).values

@@ -211,12 +211,13 @@ class SampleMetric(Metric, ABC):
             raise ValueError(f"{rows} of {len(features)} rows of features are not finite: look at the samples.")
         return features.detach().to(self.device, features.dtype if features.dtype in DTYPES else torch.float32)
 
-    def require(self, real: bool, have: int, need: int, why: str) -> None:
-        """Raise a ValueError where a side has fewer samples than ``why``, a noun, needs."""
+    def require(self, real: bool, have: int, need: int, why: str = "") -> None:
+        """Raise a ValueError where a side has fewer samples than ``why``, a noun, or the metric itself needs."""
         if have < need:
+            who = f"{why} " if why else ""
             raise ValueError(
-                f"{type(self).__name__} has {have} {'real' if real else 'generated'} sample(s), and {why} needs at "
-                f"least {need}: call update(features, real={real}) with more before compute()."
+                f"{type(self).__name__} has {have} {'real' if real else 'generated'} sample(s), and {who}needs at "
+                f"least {need}: call update({self.sees[0]}, real={real}) with more before compute()."
             )
 
     # --- what torchmetrics asks -------------------------------------------------------------------------------------

@@ -57,12 +57,8 @@ class BirthdayTest(RowMetric):
             ValueError: a side has fewer than two samples.
         """
         real, fake = self.kept("real"), self.kept("fake")
-        for name, rows in (("real", real), ("generated", fake)):
-            if len(rows) < 2:
-                raise ValueError(
-                    f"BirthdayTest has {len(rows)} {name} sample(s), and a pair needs at least 2: "
-                    f"call update(features, real={name == 'real'}) before compute()."
-                )
+        for side, rows in ((True, real), (False, fake)):
+            self.require(side, len(rows), 2, "a pair")
         limit, expected = self._calibrated(real, self.quantile)
         pairs, collisions = math.comb(len(fake), 2), _collisions(fake, limit).double()
         return {

@@ -97,12 +97,8 @@ class GeodesicCoverage(SampleMetric):
         if self.truth is None:
             raise ValueError("GeodesicCoverage knows no manifold: give a truth to the constructor, or call setup().")
         real, fake = self.kept("real").cpu().double(), self.kept("fake").cpu().double()
-        for name, rows, needed in (("generated", fake, 1), ("real", real, self.k + 1)):
-            if len(rows) < needed:
-                raise ValueError(
-                    f"GeodesicCoverage has {len(rows)} {name} sample(s), and needs at least {needed}: "
-                    f"call update(samples, real={name == 'real'}) before compute()."
-                )
+        self.require(False, len(fake), 1)
+        self.require(True, len(real), self.k + 1)
         # projections onto the manifold; geodesics are between them
         (real, off), (fake, away) = ((foot, (x - foot).norm(dim=1)) for x, foot in self._projected(real, fake))
         on = away <= upper_quantile(off, self.alpha)

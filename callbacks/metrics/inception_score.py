@@ -67,10 +67,7 @@ class InceptionScore(SampleMetric):
         Raises:
             ValueError: no generated samples.
         """
-        if not self.fake_count:
-            raise ValueError(
-                "InceptionScore has 0 generated sample(s), and needs at least 1: call update(probabilities) first."
-            )
+        self.require(False, int(self.fake_count), 1)
         mean = self.fake_sum / self.fake_count
         # E KL(p(y|x) || p(y)) = H(p(y)) - E H(p(y|x)), in [0, log K]
         information: Tensor = torch.special.entr(mean).sum() + self.fake_log_sum / self.fake_count

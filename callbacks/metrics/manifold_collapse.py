@@ -170,12 +170,8 @@ class ManifoldCollapse(SampleMetric):
     def _judged(self) -> tuple[Tensor, Placed]:
         """Which generated samples are between modes, and how they were placed."""
         real, fake = self.kept("real"), self.kept("fake")
-        for name, rows, needed in (("generated", fake, 1), ("real", real, math.ceil(1 / self.alpha))):
-            if len(rows) < needed:
-                raise ValueError(
-                    f"ManifoldCollapse has {len(rows)} {name} sample(s), and needs at least {needed}: "
-                    f"call update(..., real={name == 'real'}) before compute()."
-                )
+        self.require(False, len(fake), 1)
+        self.require(True, len(real), math.ceil(1 / self.alpha))
         placed = self._by_density if self._valleys is not None else self._by_classifier
         (score, *_), generated = placed(real, fake)
         threshold = upper_quantile(score, self.alpha).clamp(min=0)

@@ -89,11 +89,7 @@ class ModeCoverage(SampleMetric):
             ValueError: no generated samples, or reals of which none is in a mode.
         """
         total, width = self.fake_counts.sum(), 1 + (self.num_modes or 0)
-        if not total:
-            raise ValueError(
-                "ModeCoverage has 0 generated sample(s), and needs at least 1: call update(assignment, real=False) "
-                "before compute()."
-            )
+        self.require(False, int(total), 1)
         width = max(width, len(self.fake_counts), len(self.real_counts))
         generated, real = (_widened(counts, width)[1:].double() for counts in (self.fake_counts, self.real_counts))
         if not self.real_counts.any():

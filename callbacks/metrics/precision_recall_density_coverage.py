@@ -63,13 +63,8 @@ class PrecisionRecallDensityCoverage(RowMetric):
             ValueError: a side has no more than k samples.
         """
         real, fake = self.kept("real"), self.kept("fake")
-        for name, rows in (("real", real), ("generated", fake)):
-            if len(rows) <= self.neighbours:
-                raise ValueError(
-                    f"PrecisionRecallDensityCoverage has {len(rows)} {name} sample(s), and neighbours="
-                    f"{self.neighbours} needs at least {self.neighbours + 1}: "
-                    f"call update(features, real={name == 'real'}) before compute()."
-                )
+        for side, rows in ((True, real), (False, fake)):
+            self.require(side, len(rows), self.neighbours + 1, f"neighbours={self.neighbours}")
         (real_radii, _), (fake_radii, _) = self._radii(real, self.neighbours), nearest(fake, self.neighbours)
         balls = torch.zeros(len(fake), device=fake.device, dtype=torch.float64)  # reals' that hold each generated one
         covers, recalled = torch.zeros(2, len(real), device=real.device, dtype=torch.bool)

@@ -83,10 +83,7 @@ class VendiScore(SampleMetric):
             ValueError: no generated samples, or no bandwidth: fewer than two reals, or a tenth of them are the same.
         """
         rows = self.kept("fake").cpu().double()
-        if not len(rows):
-            raise ValueError(
-                "VendiScore has 0 generated sample(s), and needs at least 1: call update(features, real=False) first."
-            )
+        self.require(False, len(rows), 1)
         if self.kernel == "cosine":
             unit = normalize(rows, dim=1)
             # Z Z^T and Z^T Z have the same eigenvalues but for zeros, which have no entropy
@@ -101,11 +98,7 @@ class VendiScore(SampleMetric):
         if self.bandwidth is not None:
             return self.bandwidth
         rows = self.kept("real").cpu().double()
-        if len(rows) < 2:
-            raise ValueError(
-                f"VendiScore has {len(rows)} real sample(s), and the bandwidth of its kernel needs at least 2: call "
-                "update(features, real=True) before compute(), or give a bandwidth."
-            )
+        self.require(True, len(rows), 2, "the bandwidth of its kernel (unless bandwidth gives it)")
         i, j = torch.triu_indices(len(rows), len(rows), 1)
         pair = _distances(rows)[i, j].kthvalue(max(1, round(_QUANTILE * len(i)))).indices.view(1)
         # by difference: products leave rows that are the same some 1e-8 of their length apart
