@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.collapse_rule import CollapseRule, Drop
+from callbacks.log_now import log_now
 from callbacks.sample_metrics import SampleMetrics
 from callbacks.warn import warn_at
 
@@ -126,9 +126,7 @@ class CollapseAlarm(Callback):
     def _log(self, trainer: Trainer, drops: Mapping[str, Drop]) -> None:
         values = {f"collapse/{name}": drop.share for name, drop in drops.items() if drop.level is not None}
         values["collapse/alarm"] = float(self.rule.collapsed)
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
-        for logger in trainer.loggers:
-            logger.log_metrics({"epoch": trainer.current_epoch, **values}, step=trainer.global_step - 1)
+        log_now(trainer, values)
 
     def _alarm(self, trainer: Trainer, drops: Mapping[str, Drop]) -> None:
         fallen = {name: drop for name, drop in drops.items() if name in self.rule.fallen}
