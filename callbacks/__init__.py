@@ -1,6 +1,8 @@
 """Callbacks that say how a game is going."""
 
 from callbacks.collapse_alarm import CollapseAlarm
+from callbacks.diagnosis import Diagnosis
+from callbacks.diagnostic import Diagnostic
 from callbacks.game_spectrum import GameSpectrum
 from callbacks.run_summary import RunSummary
 from callbacks.sample_grid import SampleGrid
@@ -10,6 +12,8 @@ from callbacks.weight_spectrum import WeightSpectrum
 
 __all__ = [
     "CollapseAlarm",
+    "Diagnosis",
+    "Diagnostic",
     "GameSpectrum",
     "RunSummary",
     "SampleGrid",

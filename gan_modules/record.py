@@ -12,7 +12,7 @@ from torch import Tensor
 from gan_modules.protocols import PLAYER_NAMES
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(FloatingPointError):
     """A loss or a parameter is NaN or infinite; the last good checkpoint is untouched."""
 
 
