@@ -10,18 +10,21 @@ from gan_modules.dynamics.play import OptimizerHandle, Play, gradient_descent, n
 from gan_modules.dynamics.singular_values import LINEAR_LAYERS, leading_singular_values
 from gan_modules.dynamics.spectrum import spectrum
 from gan_modules.dynamics.stability import Stability, stability
+from gan_modules.dynamics.total_hessian import NegativeCurvatureError, TotalHessian
 
 __all__ = [
     "LINEAR_LAYERS",
     "GameJacobian",
     "LinearGame",
     "MatrixJacobian",
+    "NegativeCurvatureError",
     "NotTwiceDifferentiableError",
     "OptimizerHandle",
     "Play",
     "Recurrence",
     "Ritz",
     "Stability",
+    "TotalHessian",
     "UpdateOperator",
     "arnoldi",
     "dense",
