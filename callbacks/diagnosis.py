@@ -29,9 +29,9 @@ class Diagnosis(Callback):
 
     It measures nothing itself: SampleMetrics tell of lost modes, of samples between modes and of copies; GradientHealth
     of vanishing gradients, of D's strength and overfitting, and of cycles; GameSpectrum of what is ahead;
-    WeightSpectrum of layers that collapse. What is not measured is not diagnosed. It looks after each validation, after each look of a
-    diagnostic between two of them, and where a run ends because numbers are no longer finite. The rules and their
-    thresholds are in ``callbacks/failures.py``; how often they are right is in docs/diagnosis.md.
+    WeightSpectrum of layers that collapse. What is not measured is not diagnosed. It looks after each validation, after
+    each look of a diagnostic between two of them, and where a run ends because numbers are no longer finite. The rules
+    and their thresholds are in ``callbacks/failures.py``; how often they are right is in docs/diagnosis.md.
 
     The failures: numerical trouble, spectral collapse, memorisation, discriminator overfitting, limit cycle, divergence
     ahead, vanishing gradient, mode collapse, discriminator overpowering, manifold collapse. A failure is named once it

@@ -29,8 +29,15 @@ from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.known import Known
 from callbacks.views import Views
 
-#: logged while training where nothing else is asked for: quality, diversity, and what is covered
-DEFAULT_METRICS = ("FrechetDistance", "PrecisionRecallDensityCoverage", "VendiScore", "ModeCoverage")
+#: logged while training where nothing else is asked for: quality, diversity, what is covered, what lies between, copies
+DEFAULT_METRICS = (
+    "FrechetDistance",
+    "PrecisionRecallDensityCoverage",
+    "VendiScore",
+    "ModeCoverage",
+    "ManifoldCollapse",
+    "Authenticity",
+)
 _PROBE = 8  # rows by which kept features are tried
 _WORTH_KEEPING = 1.0  # seconds that the extraction of a split took, from which on its features are kept on disk
 
@@ -63,7 +70,8 @@ class SampleMetrics(Callback):
         n_samples: samples generated for each evaluation.
         sample_seed: names the sequence of samples; the same at every validation, so that changes are the model's.
         metrics: that are logged while training, each of which must apply to the data; if None, FID, precision, recall,
-            density, coverage, the Vendi score and the modes covered, as far as they apply.
+            density, coverage, the Vendi score, the modes covered, the share between modes and that of copies, as far as
+            they apply. Copies take one pass over the training split, and its features are kept.
         raw: whether the generator itself is evaluated beside its running average.
         cache_dir: where features of reals are kept that took longer than a second; ``$GAN_MODULES_CACHE`` or the user's
             cache directory if None; "" keeps none.
