@@ -14,7 +14,7 @@ from callbacks.diagnostic import Diagnostic
 from callbacks.failures import FAILURES, Finding, Observation, Setting, diagnose
 from callbacks.log_now import log_now
 from callbacks.warn import warn_at
-from gan_modules.protocols import PLAYER_NAMES, Sampler
+from gan_modules.protocols import Sampler
 
 #: observations that are kept; of more, every second of the older half is left out
 CAPACITY = 400
@@ -153,13 +153,13 @@ def _setting(trainer: Trainer, pl_module: Any) -> Setting:
     """What remedies depend on, as far as the module has it."""
     parts = [*getattr(pl_module, "penalties", ()), *getattr(pl_module, "augmentation", ())]
     parts.append(getattr(pl_module, "constraint", None))
-    rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers]
+    first, second = (float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers)
     shape = getattr(getattr(trainer, "datamodule", None), "shape", ())
     return Setting(
         loss=type(getattr(pl_module, "loss", None)).__name__,
         rule=type(getattr(pl_module, "rule", None)).__name__,
         precision=str(trainer.precision),
         images=isinstance(pl_module, Sampler) and len(shape) == 3,
-        rates=(rates[0], rates[1]) if len(rates) == len(PLAYER_NAMES) else None,
+        rates=(first, second),
         parts=frozenset(type(part).__name__ for part in parts if part is not None),
     )

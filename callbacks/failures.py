@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -39,7 +38,7 @@ class Setting:
     rule: str = ""
     precision: str = "32-true"
     images: bool = False
-    rates: tuple[float, float] | None = None
+    rates: tuple[float, float] = (1e-3, 1e-3)
     parts: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -137,7 +136,7 @@ def numerical_trouble(h: History, s: Setting) -> Finding | None:
             f"{s.precision} overflows or rounds where single precision does not",
         )  # fmt: skip
     return Finding(
-        "numerical trouble", tuple(evidence), f"{_lower(h, s, 0.1)} --model.gradient_clip_norm 1",
+        "numerical trouble", tuple(evidence), f"{_lower(s, 0.1)} --model.gradient_clip_norm 1",
         "smaller steps, none of them longer than the rate",
     )  # fmt: skip
 
@@ -164,7 +163,7 @@ def divergence_ahead(h: History, s: Setting) -> Finding | None:
     if radius is not None and radius > 1:
         evidence.append(f"a small displacement grows by a factor {radius:.5g} an iteration")
     return Finding(
-        "divergence ahead", tuple(evidence), _lower(h, s, 0.8 / ratio), "0.8 of the largest stable rates"
+        "divergence ahead", tuple(evidence), _lower(s, 0.8 / ratio), "0.8 of the largest stable rates"
     )  # fmt: skip
 
 
@@ -334,11 +333,10 @@ def _like_the_data(h: History) -> bool | None:
     return (coverage is None or coverage > UNLIKE_COVERAGE) and (distance is None or distance < UNLIKE_DISTANCE)
 
 
-def _lower(h: History, s: Setting, factor: float) -> str:
+def _lower(s: Setting, factor: float) -> str:
     """Flags for both learning rates times ``factor``."""
-    rates = s.rates or (math.nan, math.nan)
     return " ".join(
-        f"--model.{player}_optimizer.lr {factor * rate:.2g}" for player, rate in zip(PLAYER_NAMES, rates, strict=True)
+        f"--model.{player}_optimizer.lr {factor * rate:.2g}" for player, rate in zip(PLAYER_NAMES, s.rates, strict=True)
     )
 
 
@@ -347,8 +345,7 @@ def _augment(s: Setting) -> str:
 
 
 def _slower_discriminator(s: Setting) -> str:
-    rate = "" if s.rates is None else f" --model.discriminator_optimizer.lr {s.rates[1] / 4:.2g}"
-    return f"--model R1GAN{rate}"
+    return f"--model R1GAN --model.discriminator_optimizer.lr {s.rates[1] / 4:.2g}"
 
 
 def _damp(s: Setting) -> tuple[str, str]:
