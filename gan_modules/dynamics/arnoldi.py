@@ -76,14 +76,41 @@ def arnoldi(
     if vectors < 1:
         raise ValueError(f"arnoldi(vectors={vectors}): at least 1 vector.")
     m = min(vectors, len(like))
-    basis = like.new_zeros(m, len(like))
-    basis[0] = _start(like, start, seed)
+    first = _start(like, start, seed)
     steps = power_steps if m < len(like) else 0  # a whole space needs no good start
     for _ in range(steps):
-        image = _finite(apply(basis[0]))
+        image = _finite(apply(first))
         if not image.any():
             break
-        basis[0] = image / image.norm()
+        first = image / image.norm()
+    space = krylov(apply, first, m)
+    used = len(space.basis)
+    values, coordinates = torch.linalg.eig(space.projected)
+    order = values.abs().argsort(descending=True)
+    values, coordinates = values[order], coordinates[:, order]
+    residuals = space.rest * coordinates[-1].abs() / torch.linalg.vector_norm(coordinates, dim=0)
+    return Ritz(values, residuals, steps + used, space.basis, coordinates)
+
+
+@dataclass(frozen=True)
+class Krylov:
+    """A Krylov space V of a map A: A V^T = V^T projected + rest v e_m^T with a unit vector v outside of it.
+
+    Attributes:
+        basis: V, orthonormal rows, shape (m, n); the first is the start.
+        projected: V A V^T, upper Hessenberg, shape (m, m), float64, on the CPU.
+        rest: 0 where the space is invariant.
+    """
+
+    basis: Tensor
+    projected: Tensor
+    rest: float
+
+
+def krylov(apply: Callable[[Tensor], Tensor], first: Tensor, m: int) -> Krylov:
+    """The space of ``first``, a unit vector, and its images, of dimension m, or less where it is invariant before."""
+    basis = first.new_zeros(m, len(first))
+    basis[0] = first
     hessenberg = torch.zeros(m + 1, m, dtype=torch.float64)
     used = m
     for j in range(m):
@@ -95,18 +122,13 @@ def arnoldi(
             hessenberg[: j + 1, j] += overlap.double().cpu()
         rest = float(image.norm())
         hessenberg[j + 1, j] = rest
-        if rest <= 10 * torch.finfo(like.dtype).eps * size:  # an invariant space: its eigenvalues are exact
+        if rest <= 10 * torch.finfo(first.dtype).eps * size:  # an invariant space: its eigenvalues are exact
             hessenberg[j + 1, j] = 0.0
             used = j + 1
             break
         if j + 1 < m:
             basis[j + 1] = image / rest
-    last = hessenberg[used, used - 1]
-    values, coordinates = torch.linalg.eig(hessenberg[:used, :used])
-    order = values.abs().argsort(descending=True)
-    values, coordinates = values[order], coordinates[:, order]
-    residuals = last * coordinates[-1].abs() / torch.linalg.vector_norm(coordinates, dim=0)
-    return Ritz(values, residuals, steps + used, basis[:used], coordinates)
+    return Krylov(basis[:used], hessenberg[:used, :used], float(hessenberg[used, used - 1]))
 
 
 def _start(like: Tensor, given: Tensor | None, seed: int) -> Tensor:
