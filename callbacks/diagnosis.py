@@ -14,7 +14,7 @@ from callbacks.diagnostic import Diagnostic
 from callbacks.failures import FAILURES, Finding, Observation, Setting, diagnose
 from callbacks.log_now import log_now
 from callbacks.warn import warn_at
-from gan_modules.protocols import Sampler
+from gan_modules.protocols import Game, Sampler
 
 #: observations that are kept; of more, every second of the older half is left out
 CAPACITY = 400
@@ -49,10 +49,15 @@ class Diagnosis(Callback):
         self.history: list[Observation] = []
         #: each change: iteration, failure, evidence, remedy
         self.changes: list[tuple[int, str, str, str]] = []
+        self._told: list[str] = []  # the failures that were last spoken of
         self._named: set[str] = set()
         self._seen_at: dict[int, int] = {}  # the iteration of a diagnostic's look that was taken note of
 
     # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(pl_module, Game):
+            raise TypeError(f"Diagnosis needs a game with two players; {type(pl_module).__name__} has none.")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step == 0:  # of an earlier run of this object
@@ -87,10 +92,10 @@ class Diagnosis(Callback):
             half = CAPACITY // 2
             self.history = self.history[:half:2] + self.history[half:]
         findings = diagnose(self.history, _setting(trainer, pl_module))
-        changed = [f.failure for f in findings] != [f.failure for f in self.findings]
         self.findings = findings
         self._log(trainer)
-        if changed:
+        if (names := [finding.failure for finding in findings]) != self._told:
+            self._told = names
             self._tell(trainer)
         return findings
 
@@ -133,13 +138,13 @@ class Diagnosis(Callback):
             "history": [(o.iteration, dict(o.values)) for o in self.history],
             "changes": self.changes,
             "named": sorted(self._named),
+            "told": self._told,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = [Observation(iteration, values) for iteration, values in state_dict["history"]]
         self.changes = [tuple(row) for row in state_dict["changes"]]
-        self._named = set(state_dict["named"])
-        self.findings = []
+        self._named, self._told = set(state_dict["named"]), state_dict["told"]
 
 
 _COLUMNS = ("iteration", "failure", "evidence", "remedy")

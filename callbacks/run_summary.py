@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.collapse_alarm import CollapseAlarm
+from callbacks.diagnosis import Diagnosis
 from callbacks.game_spectrum import GameSpectrum
 from callbacks.sample_grid import SampleGrid
 from gan_modules.protocols import Sampler
@@ -34,7 +35,9 @@ class RunSummary(Callback):
         table = Table(title=f"{type(pl_module).__name__}, {trainer.global_step} iterations", show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")  # a path is there to be copied, never cut off
-        for name, value in (self._quality(trainer) | _stability(trainer) | self._places(trainer)).items():
+        for name, value in (
+            self._quality(trainer) | _stability(trainer) | _diagnosis(trainer) | self._places(trainer)
+        ).items():
             table.add_row(name, value)
         console = Console()
         console.print(table)
@@ -86,6 +89,12 @@ def _stability(trainer: Trainer) -> dict[str, str]:
     """One row, where GameSpectrum has looked."""
     looks = [c for c in trainer.callbacks if isinstance(c, GameSpectrum) and c.latest is not None]  # type: ignore[attr-defined]
     return {"lr / h*": looks[-1].summary} if looks else {}
+
+
+def _diagnosis(trainer: Trainer) -> dict[str, str]:
+    """One row, where Diagnosis looks on."""
+    found = [c.summary for c in trainer.callbacks if isinstance(c, Diagnosis)]  # type: ignore[attr-defined]
+    return {"diagnosis": found[-1]} if found else {}
 
 
 def _checkpoint(trainer: Trainer) -> Path | None:
