@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn.utils.parametrizations import _SpectralNorm
 
@@ -19,7 +20,8 @@ from callbacks.metrics import Pixels
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
 from gan_modules import GameModule, GANModule
-from gan_modules.batch import joined
+from gan_modules.batch import GameBatch, joined
+from gan_modules.dynamics import Play
 from gan_modules.losses import Bounded, NonSaturating
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 from gan_modules.protocols import SAMPLE_BLOCK, by_player
@@ -96,6 +98,26 @@ def point(**kwargs: Any) -> PointDataModule:
 
 
 _SCRATCH = tempfile.TemporaryDirectory()  # where runs write that do not say where; removed when the process ends
+
+
+def on_digits(cls: Any, width: int, iterations: int, seed: int = 0, latent_dim: int = 8) -> tuple[GANModule, GameBatch]:
+    """A GAN on digits after some iterations in float64, and a batch."""
+    images = torch.tensor(load_digits().images).unsqueeze(1) / 8 - 1
+    torch.manual_seed(seed)
+    shape = (1, 8, 8)
+    game = cls(MLPGenerator(shape, latent_dim, width, 2), MLPDiscriminator(shape, width, 2), ema_decay=0).double()
+
+    def batch(k: int) -> GameBatch:
+        rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(k))[:32]
+        return game.game_batch(images[rows], iteration=k, draw=0)
+
+    def adam(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=1e-3, betas=(0.0, 0.9))
+
+    play = Play(game, game.rule, (adam, adam), batch)
+    for _ in range(iterations):
+        play.step()
+    return game, game.game_batch(images[:48])
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:

@@ -94,26 +94,36 @@ def arnoldi(
 
 @dataclass(frozen=True)
 class Krylov:
-    """A Krylov space V of a map A: A V^T = V^T projected + rest v e_m^T with a unit vector v outside of it.
+    """A space V of a map A that all but contains its image: A V^T = V^T projected + rest following e_m^T.
 
     Attributes:
-        basis: V, orthonormal rows, shape (m, n); the first is the start.
-        projected: V A V^T, upper Hessenberg, shape (m, m), float64, on the CPU.
+        basis: V, orthonormal rows, shape (m, n).
+        projected: V A V^T, shape (m, m), float64, on the CPU.
         rest: 0 where the space is invariant.
+        following: a unit vector outside of V, shape (n,).
     """
 
     basis: Tensor
     projected: Tensor
     rest: float
+    following: Tensor
 
 
-def krylov(apply: Callable[[Tensor], Tensor], first: Tensor, m: int) -> Krylov:
-    """The space of ``first``, a unit vector, and its images, of dimension m, or less where it is invariant before."""
+def krylov(apply: Callable[[Tensor], Tensor], first: Tensor, m: int, kept: Krylov | None = None) -> Krylov:
+    """The space of ``first``, a unit vector, and its images, of dimension m, or less where it is invariant before.
+
+    With ``kept``, a space of k < m dimensions, it is that one, ``first`` and images of this; ``kept.projected`` is
+    (k + 1, k), the last row the products of ``first`` with A V^T, which else is within V.
+    """
+    k = 0 if kept is None else len(kept.basis)
     basis = first.new_zeros(m, len(first))
-    basis[0] = first
     hessenberg = torch.zeros(m + 1, m, dtype=torch.float64)
-    used = m
-    for j in range(m):
+    if kept is not None:
+        basis[:k] = kept.basis
+        hessenberg[: k + 1, :k] = kept.projected
+    basis[k] = first
+    used, image = m, first
+    for j in range(k, m):
         image = _finite(apply(basis[j]))
         size = float(image.norm())
         for _ in range(2):  # the second pass restores the orthogonality that rounding took from the first
@@ -126,9 +136,10 @@ def krylov(apply: Callable[[Tensor], Tensor], first: Tensor, m: int) -> Krylov:
             hessenberg[j + 1, j] = 0.0
             used = j + 1
             break
+        image = image / rest
         if j + 1 < m:
-            basis[j + 1] = image / rest
-    return Krylov(basis[:used], hessenberg[:used, :used], float(hessenberg[used, used - 1]))
+            basis[j + 1] = image
+    return Krylov(basis[:used], hessenberg[:used, :used], float(hessenberg[used, used - 1]), image)
 
 
 def _start(like: Tensor, given: Tensor | None, seed: int) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from gan_modules.batch import key
-from gan_modules.dynamics.arnoldi import MAX_VECTORS, krylov
+from gan_modules.dynamics.arnoldi import MAX_VECTORS, Krylov, krylov
 from gan_modules.protocols import Jacobian
 
 
@@ -23,12 +23,13 @@ class SymmetricRitz:
     Attributes:
         values: shape (m,), ascending, float64.
         residuals: ||A y - value y|| for each value's unit vector y, shape (m,), float64: an eigenvalue is that near.
-        weights: squared components of the start along the vectors, shape (m,), float64, sum 1. Values and weights are
-            Gauss' quadrature of start^T f(A) start, exact for polynomials f of degree up to 2m - 1.
+        weights: squared components of the start along the vectors, shape (m,), float64, sum 1, less after
+            restarts. Without these values and weights are Gauss' quadrature of start^T f(A) start, exact for
+            polynomials f of degree up to 2m - 1.
         asymmetry: Frobenius norm of the antisymmetric part of A on the space, over that of A there: rounding, for a map
             that is symmetric. Values are those of the symmetric part.
         products: applications of the map.
-        basis: orthonormal rows, shape (m, n); the first is the start.
+        basis: orthonormal rows, shape (m, n); without restarts the first is the start.
         coordinates: each value's vector in the basis, shape (m, m), columns.
     """
 
@@ -55,12 +56,13 @@ def lanczos(
     vectors: int = MAX_VECTORS,
     *,
     start: Tensor | None = None,
+    restarts: int = 0,
     seed: int = 0,
 ) -> SymmetricRitz:
     """Ritz values of a symmetric map from a Krylov space, every vector orthogonalised twice against all before.
 
-    Memory is ``vectors`` times that of ``like``, on its device. Without full orthogonalisation converged values would
-    come again as copies (Paige, 1976).
+    Memory is ``vectors`` times that of ``like``, on its device, half as much more where it restarts. Without full
+    orthogonalisation converged values would come again as copies (Paige, 1976).
 
     Args:
         apply: a symmetric linear map on vectors of shape (n,).
@@ -68,25 +70,53 @@ def lanczos(
         vectors: dimension of the Krylov space, and products; fewer where the space is invariant before.
         start: where the space starts, shape (n,): only eigenvalues along which it has a component are found. A random
             vector, which has one along all, if None.
+        restarts: how often the space is built up again from the vectors of its outer values, a quarter of all at each
+            end (Wu and Simon, 2000): ends that converge slowly, in as much memory. Each takes half of ``vectors``
+            products.
         seed: of the random vector, which is drawn from a private generator, on every process the same.
 
     Raises:
-        ValueError: fewer than one vector, or a start that is zero.
+        ValueError: fewer than one vector, fewer than four that restart, or a start that is zero.
         FloatingPointError: a product that is not finite.
     """
     if vectors < 1:
         raise ValueError(f"lanczos(vectors={vectors}): at least 1 vector.")
+    if restarts and vectors < 4:
+        raise ValueError(f"lanczos(vectors={vectors}, restarts={restarts}): at least 4 vectors, to keep some.")
     if start is not None and not start.any():
         raise ValueError("lanczos(start=0): the start must be a direction, or None for a random one.")
-    first = _probe(like, seed) if start is None else start
-    space = krylov(apply, first / first.norm(), min(vectors, len(like)))
+    first = _probe(like, seed) if start is None else start / start.norm()
+    m = min(vectors, len(like))
+    space = krylov(apply, first, m)
+    found, products = _ritz(space), len(space.basis)
+    for _ in range(restarts):
+        if not space.rest:
+            break
+        space = krylov(apply, space.following, m, _ends(space, found))
+        products += len(space.basis) - 2 * (m // 4)
+        found = _ritz(space)
+    weights = (found.coordinates.T @ (space.basis @ first).double().cpu()).square()
+    return replace(found, weights=weights, products=products)
+
+
+def _ritz(space: Krylov) -> SymmetricRitz:
     symmetric = (space.projected + space.projected.T) / 2
     odd = space.projected - symmetric
     values, coordinates = torch.linalg.eigh(symmetric)
     inside = torch.linalg.vector_norm(odd @ coordinates, dim=0)
     residuals = torch.hypot(inside, space.rest * coordinates[-1].abs())
     asymmetry = float(odd.norm() / space.projected.norm().clamp_min(torch.finfo(torch.float64).tiny))
-    return SymmetricRitz(values, residuals, coordinates[0].square(), asymmetry, len(values), space.basis, coordinates)
+    return SymmetricRitz(values, residuals, values, asymmetry, 0, space.basis, coordinates)
+
+
+def _ends(space: Krylov, found: SymmetricRitz) -> Krylov:
+    """The vectors of the outer values, a quarter of all at each end, to go on from: A Y = Y values + following b^T."""
+    quarter = len(found.values) // 4
+    outer = torch.cat([torch.arange(quarter), torch.arange(len(found.values) - quarter, len(found.values))])
+    coordinates = found.coordinates[:, outer]
+    b = space.rest * coordinates[-1:]
+    basis = coordinates.T.to(space.basis) @ space.basis
+    return Krylov(basis, torch.cat([found.values[outer].diag(), b]), 0.0, space.following)
 
 
 @dataclass(frozen=True)
@@ -148,9 +178,7 @@ def spectral_density(
     """
     if probes < 1:
         raise ValueError(f"spectral_density(probes={probes}): at least 1.")
-    return SpectralDensity.of(
-        [lanczos(apply, like, vectors, start=_probe(like, seed, k), seed=seed) for k in range(probes)]
-    )
+    return SpectralDensity.of([lanczos(apply, like, vectors, start=_probe(like, seed, k)) for k in range(probes)])
 
 
 def hessian_block(jacobian: Jacobian, player: int) -> Callable[[Tensor], Tensor]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recipes import VARIANTS, make
+from recipes import VARIANTS, make, on_digits
 from scipy.sparse.linalg import LinearOperator, eigs
-from sklearn.datasets import load_digits
 from torch.testing import assert_close
 
 from gan_modules import NSGAN, R3GAN, BilinearGame, HingeGAN
-from gan_modules.dynamics import GameJacobian, Play, dense, spectrum, times
-from gan_modules.networks import MLPDiscriminator, MLPGenerator
+from gan_modules.dynamics import GameJacobian, dense, spectrum, times
 
 
 def error(found, exact, k=5):
@@ -21,24 +19,6 @@ def error(found, exact, k=5):
     nearest = (found.values[:, None] - exact).abs().min(1).values.max()
     moduli = (found.values.abs()[:k] - exact.abs()[:k]).abs().max()
     return float(torch.maximum(nearest, moduli) / exact[0].abs())
-
-
-def on_digits(cls, width, iterations, seed=0, latent_dim=8):
-    """A GAN on digits after some iterations in float64, and a batch."""
-    images = torch.tensor(load_digits().images).unsqueeze(1) / 8 - 1
-    torch.manual_seed(seed)
-    shape = (1, 8, 8)
-    game = cls(MLPGenerator(shape, latent_dim, width, 2), MLPDiscriminator(shape, width, 2), ema_decay=0).double()
-
-    def batch(k):
-        rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(k))[:32]
-        return game.game_batch(images[rows], iteration=k, draw=0)
-
-    adam = (lambda p: torch.optim.Adam(p, lr=1e-3, betas=(0.0, 0.9)),) * 2
-    play = Play(game, game.rule, adam, batch)
-    for _ in range(iterations):
-        play.step()
-    return game, game.game_batch(images[:48])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
