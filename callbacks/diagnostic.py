@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.log_now import log_now
@@ -137,11 +138,21 @@ class Diagnostic(Callback, ABC):
             self._look_if_affordable(trainer, pl_module, self._batch)
             self._batch = None
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.left_out:
+            cost = f", which take {self._last:.3g} s each" if self._last else ""
+            rank_zero_info(
+                f"{type(self).__name__} left out {self.left_out} looks{cost}: for more, raise its budget "
+                f"({self.budget:g} of the training time)."
+            )
+
     # --- the budget -------------------------------------------------------------------------------------------------
 
     def _look_if_affordable(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
         # one process decides: their clocks differ, and a look needs all
-        if not self._off and trainer.strategy.broadcast(self._affordable(trainer)):
+        if self._off:
+            return
+        if trainer.strategy.broadcast(self._affordable(trainer)):
             self.look_now(trainer, pl_module, batch)
         else:
             self.left_out += 1
