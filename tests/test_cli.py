@@ -43,14 +43,11 @@ def logged_at(root: Path, step: int) -> set[str]:
     return {name for row in rows(root) if int(row["step"]) == step for name, value in row.items() if value}
 
 
-def test_every_validation_logs_metrics_spectra_and_gradient_norms(run: Path) -> None:
+def test_every_validation_logs_metrics_and_gradient_norms(run: Path) -> None:
     expected = {"fid", "fid_floor", "fid_untrained", "modes", "mode_kl", "mode_share_min"}
     expected |= {f"{kind}/{player}" for kind in ("loss", "grad_norm") for player in ("generator", "discriminator")}
     for validation in (5, 11):  # steps count from 0
-        names = logged_at(run / "runs/quickstart", validation)
-        assert expected <= names
-        layers = {name for name in names if name.startswith("sigma/")}
-        assert {name.split(".")[0] for name in layers} == {"sigma/generator", "sigma/discriminator"}
+        assert expected <= logged_at(run / "runs/quickstart", validation)
 
 
 def test_a_run_leaves_pictures_checkpoints_and_its_configuration(run: Path) -> None:

@@ -3,12 +3,7 @@
 from gan_modules.dynamics.arnoldi import Ritz, arnoldi
 from gan_modules.dynamics.jacobian import GameJacobian, NotTwiceDifferentiableError
 from gan_modules.dynamics.lanczos import SpectralDensity, SymmetricRitz, hessian_block, lanczos, spectral_density
-from gan_modules.dynamics.layer_spectrum import (
-    LayerSpectrum,
-    frobenius_norm,
-    layer_spectrum,
-    spectrum_operations,
-)
+from gan_modules.dynamics.layer_spectrum import LayerSpectrum, frobenius_norm, layer_spectrum, spectrum_operations
 from gan_modules.dynamics.linear_game import LinearGame
 from gan_modules.dynamics.linear_optimizer import Recurrence, recurrence, recurrence_of_group
 from gan_modules.dynamics.lipschitz import Trace, lipschitz_bound, measured_slope
@@ -21,8 +16,8 @@ from gan_modules.dynamics.stability import Stability, stability
 from gan_modules.dynamics.total_hessian import NegativeCurvatureError, TotalHessian
 
 __all__ = [
-    "GameJacobian",
     "LINEAR_LAYERS",
+    "GameJacobian",
     "LayerSpectrum",
     "LinearGame",
     "MatrixJacobian",

@@ -5,30 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from recipes import make, quiet_trainer, ring
-from torch import nn
 
-from callbacks import RunSummary, SampleGrid, SampleMetrics, WeightSpectrum
+from callbacks import RunSummary, SampleGrid, SampleMetrics
 from callbacks.metrics import Pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ONCE = {"num_sanity_val_steps": 0, "check_val_every_n_epoch": None, "val_check_interval": 2}
-
-
-def test_spectra_are_those_of_the_weights() -> None:
-    model = make("R3GAN")
-    trainer = quiet_trainer(callbacks=[WeightSpectrum(k=2)], **ONCE)
-    trainer.fit(model, ring())
-    logged = {k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith("sigma/")}
-    linear = {f"sigma/{name}": m for name, m in model.named_modules() if isinstance(m, nn.Linear) and "ema" not in name}
-    assert {name.removesuffix("/2") for name in logged} == set(linear)
-    for name, layer in linear.items():
-        values = torch.linalg.svdvals(layer.weight)
-        assert logged[name] == pytest.approx(float(values[0]), rel=1e-3)
-        if len(values) > 1:
-            assert logged[f"{name}/2"] == pytest.approx(float(values[1]), rel=1e-3)
 
 
 def test_pictures_and_the_closing_table(
