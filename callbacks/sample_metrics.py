@@ -101,6 +101,8 @@ class SampleMetrics(Callback):
         self.metrics = metrics
         self.raw = raw
         self.cache = FeatureCache(default_directory() if cache_dir is None else Path(cache_dir) if cache_dir else None)
+        #: whether evaluations are neither written nor printed
+        self.silent = False
         #: the last evaluation: values, floors and protocol, as written to disk
         self.latest: dict[str, Any] = {}
         self._splits: dict[str, _Split] = {}
@@ -174,6 +176,10 @@ class SampleMetrics(Callback):
         self._fid_untrained = state_dict["fid_untrained"]
         self._untrained_protocol = state_dict["untrained_protocol"]
 
+    def evaluated(self, name: str) -> Sequence[SampleMetric]:
+        """The metrics that evaluated samples against the split ``name``, "val" or "test", with what they have seen."""
+        return self._splits[name].evaluation.metrics if name in self._splits else ()
+
     # --- one evaluation ---------------------------------------------------------------------------------------------
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
@@ -222,7 +228,7 @@ class SampleMetrics(Callback):
 
     def _tell(self, trainer: Trainer, split: _Split) -> None:
         """Write the evaluation into the run's directory; a table of it where it is all that the command is for."""
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self.silent or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = Path(trainer.default_root_dir, "evaluation")
         folder.mkdir(parents=True, exist_ok=True)

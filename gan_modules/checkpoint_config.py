@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import pickle
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 import yaml
+from torch import nn
 
 #: modules whose classes a checkpoint may name without the user's word; nothing in them loads code by name
 REGISTERED = (
@@ -40,6 +44,48 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def versions() -> dict[str, str]:
+    """Versions of this package and of what it stands on, which checkpoints carry."""
+    ours = importlib.metadata.version("gan-modules")
+    return {"gan-modules": ours, "torch": str(torch.__version__), "lightning": str(lightning.__version__)}
+
+
+def other_versions(checkpoint: Mapping[str, Any]) -> str:
+    """How the versions that a checkpoint was written with differ from the installed ones, as a clause; or nothing."""
+    written, here = checkpoint.get("versions", {}), versions()
+    differ = [
+        f"{name} {written[name]} (here {here[name]})" for name in here if written.get(name, here[name]) != here[name]
+    ]
+    return f"it was written with {', '.join(differ)}" if differ else ""
+
+
+def check_fits(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse a checkpoint whose parameters are not those of the model, or that cannot be continued from.
+
+    Raises:
+        ValueError: names the first parameters that are missing, too many, or of another shape, and the versions.
+    """
+    there, asked = checkpoint["state_dict"], model.state_dict()
+    wrong = [f"{name} is missing" for name in asked if name not in there]
+    wrong += [f"{name} is of no parameter" for name in there if name not in asked]
+    wrong += [
+        f"{name} is {tuple(there[name].shape)}, not {tuple(value.shape)}"
+        for name, value in asked.items()
+        if name in there and there[name].shape != value.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        why = other_versions(checkpoint) or "give the configuration that it was trained with"
+        raise ValueError(
+            f"--ckpt_path {path} does not fit the {type(model).__name__}: {'; '.join(wrong[:3])}{more}; {why}."
+        )
+    if missing := [name for name in ("optimizer_states", "global_step", "loops") if name not in checkpoint]:
+        raise ValueError(
+            f"--ckpt_path {path} holds no {', '.join(missing)}, as with save_weights_only=True: diagnostics need the "
+            "optimizers' state. `gan-modules test` needs the weights alone."
+        )
+
+
 def read_config(path: str | Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     """The configuration of the run that wrote the checkpoint.
 
@@ -50,7 +96,8 @@ def read_config(path: str | Path, trusted: Sequence[str] = ()) -> dict[str, Any]
     Raises:
         ValueError: where it holds none, or names a class outside the registered and trusted packages.
     """
-    text = load_checkpoint(path).get("config")
+    checkpoint = load_checkpoint(path)
+    text = checkpoint.get("config")
     if text is None:
         raise ValueError(
             f"{path} carries no configuration: it was not written by `gan-modules fit`. Load it in Python, with the "
@@ -58,9 +105,16 @@ def read_config(path: str | Path, trusted: Sequence[str] = ()) -> dict[str, Any]
         )
     config: dict[str, Any] = yaml.safe_load(text)
     words = tuple(f"{module}." for module in trusted if module)
+    if other := other_versions(checkpoint):
+        warnings.warn(f"{path}: {other}. What follows may differ from what was trained.", stacklevel=2)
     refused = sorted({name for name in _imports(config) if not name.startswith(words) and not _registered(name)})
     if refused:
         packages = ",".join(sorted({name.partition(".")[0] for name in refused}))
+        if ours := [name for name in refused if name.startswith(tuple(f"{module}." for module in REGISTERED[:3]))]:
+            raise ValueError(
+                f"{path} names {', '.join(ours)}, which gan-modules {versions()['gan-modules']} does not have"
+                f"{f'; {other}' if other else ''}. Install the version that the checkpoint was written with."
+            )
         raise ValueError(
             f"{path} names {', '.join(refused)}, and a checkpoint may only import registered classes. If you trust "
             f"that code, say so: --trust {packages}"

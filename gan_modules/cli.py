@@ -1,4 +1,4 @@
-"""The command line: `gan-modules fit | validate | test | sample`. The one place that imports all three packages."""
+"""The command line: `gan-modules fit | validate | test | sample | diagnose`. It alone imports all three packages."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ import gan_modules.networks
 import gan_modules.penalties
 import gan_modules.rules  # noqa: F401
 from callbacks import SampleMetrics
+from callbacks.examination import for_examination
 from gan_modules import run_directory
 from gan_modules.base import GameModule
-from gan_modules.checkpoint_config import load_checkpoint, read_config
+from gan_modules.checkpoint_config import check_fits, load_checkpoint, read_config, versions
 from gan_modules.trainer import GameTrainer
 
-EVALUATION_COMMANDS = ("validate", "test", "sample")
+EVALUATION_COMMANDS = ("validate", "test", "sample", "diagnose")
 WANDB_MODES = ("offline", "online", "off")
+#: the Trainer's settings for a look at a checkpoint that leaves nothing behind but its report, whatever the run's were
+_NOTHING_WRITTEN = {
+    "logger": False, "enable_checkpointing": False, "enable_model_summary": False, "fast_dev_run": False,
+    "num_sanity_val_steps": 0, "max_epochs": -1, "max_steps": -1, "max_time": None, "profiler": None,
+}  # fmt: skip
 
 _HELP = """\
 Train GANs that stay stable, and see why when they don't.
@@ -42,6 +48,7 @@ Train GANs that stay stable, and see why when they don't.
   gan-modules fit --config ... --ckpt_path last                 continue a run that was stopped
   gan-modules test --ckpt_path runs/quickstart                  every metric on the test split, as a table and JSON
   gan-modules sample --ckpt_path runs/quickstart --n 1000 --out samples.npz
+  gan-modules diagnose --ckpt_path runs/quickstart              what is wrong, why and what to try; an HTML report
   gan-modules fit --model my_project.MyGAN --data DigitsDataModule --data.batch_size 64
                                                                 your own class, from the current directory
 
@@ -84,6 +91,7 @@ class RunConfig(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.text
+        checkpoint["versions"] = versions()
 
 
 class LastCheckpoint(Checkpoint):
@@ -112,7 +120,7 @@ class LastCheckpoint(Checkpoint):
 
 
 class GameCLI(LightningCLI):
-    """LightningCLI in subclass mode, with a run directory, configurations that travel in checkpoints, and `sample`."""
+    """LightningCLI in subclass mode: a run directory, configurations in checkpoints, `sample` and `diagnose`."""
 
     #: where an earlier run of the same directory was moved
     aside: Path | None = None
@@ -142,6 +150,7 @@ class GameCLI(LightningCLI):
             "validate": {"model", "dataloaders", "datamodule", "weights_only"},
             "test": {"model", "dataloaders", "datamodule", "weights_only"},
             "sample": {"model", "datamodule"},
+            "diagnose": {"model", "datamodule"},
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -229,7 +238,9 @@ class GameCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.subcommand == "fit" and not self.section.trainer.fast_dev_run:
             self._enter_run_directory()  # the model and the data are there: most mistakes have been told
-        if self.section.trainer.logger in (None, True):
+        if self.subcommand == "diagnose":
+            kwargs |= _NOTHING_WRITTEN
+        elif self.section.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers() if self.subcommand == "fit" else False
         return super().instantiate_trainer(**kwargs)
 
@@ -240,6 +251,14 @@ class GameCLI(LightningCLI):
 
     before_test = before_validate
 
+    def before_diagnose(self) -> None:
+        """Refuse at once what would fail later."""
+        path = self.section.ckpt_path
+        try:
+            check_fits(self.model, load_checkpoint(path), path)
+        except (FileNotFoundError, ValueError) as error:
+            raise SystemExit(f"gan-modules: {error}") from error
+
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         given = [*(config.get("callbacks") or []), *callbacks]
         if self.subcommand == "fit":
@@ -247,6 +266,8 @@ class GameCLI(LightningCLI):
             keeps_last = any(isinstance(c, ModelCheckpoint) and c.save_last for c in given)
             if config["enable_checkpointing"] is not False and not config["fast_dev_run"] and not keeps_last:
                 given.append(LastCheckpoint(self.root / run_directory.LAST))
+        elif self.subcommand == "diagnose":
+            given = for_examination(given, self.datamodule)
         return self.trainer_class(**{**config, "callbacks": given})
 
     def _loggers(self) -> list[Logger]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -48,6 +49,9 @@ class Jacobian(Protocol):
     def rows(self, player: int, w: Parts) -> Tensor:
         """The rows of J w that belong to ``player``; a part of ``w`` that is None counts as zero, and costs nothing."""
 
+    def halves(self, w: Vector) -> tuple[Tensor, Tensor]:
+        """J (w_G, 0) and J (0, w_D), each flat over both players: together they cost about a product."""
+
     def transposed(self, w: Parts) -> Vector:
         """J^T w; a part of ``w`` that is None counts as zero."""
 
@@ -86,6 +90,20 @@ class Sampler(Protocol):
 
     def sample(self, n: int, *, seed: int | None = None, start: int = 0) -> Tensor:
         """Samples ``start`` to ``start + n`` of the endless sequence that ``seed`` names, in training space."""
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """A callback that sees a checkpoint validated and trained on for a few iterations, and tells what it saw."""
+
+    def begin(self, checkpoint: Mapping[str, Any], path: Path, root: Path) -> None:
+        """Called first, with the checkpoint, its file, and the run's directory."""
+
+    def failed(self, name: str, error: BaseException) -> None:
+        """Called where a part of it was not possible; what is left goes on."""
+
+    def finish(self, out: Path) -> None:
+        """Called last, on the first process alone: write the report."""
 
 
 class PlayerOptimizer(Protocol):

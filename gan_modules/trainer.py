@@ -1,23 +1,28 @@
-"""Lightning's Trainer with one more thing to do: sample."""
+"""Lightning's Trainer with two more things to do: sample, and diagnose."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from gan_modules.base import GameModule
-from gan_modules.checkpoint_config import load_checkpoint
-from gan_modules.protocols import SAMPLE_BLOCK, Sampler
+from gan_modules.checkpoint_config import check_fits, load_checkpoint
+from gan_modules.protocols import SAMPLE_BLOCK, Examiner, Sampler
 
 
 class GameTrainer(Trainer):
-    """Lightning's Trainer, and ``sample``."""
+    """Lightning's Trainer, ``sample`` and ``diagnose``."""
 
     def sample(
         self,
@@ -71,6 +76,69 @@ class GameTrainer(Trainer):
             labels = torch.arange(start, start + n) % classes if label is None else torch.full((n,), label)
         write_samples(samples, Path(out), start, labels)
         print(f"{n} samples in {out}")
+
+    def diagnose(
+        self,
+        model: GameModule,
+        datamodule: LightningDataModule | None = None,
+        *,
+        ckpt_path: str,
+        steps: int = 200,
+        out: str | None = None,
+    ) -> None:
+        """Say what is wrong with a run, why, and what to try: from a checkpoint alone, on the console and as a report.
+
+        Every metric that applies is computed, every diagnostic looks at the checkpoint's state, and a few iterations
+        are trained in memory, so that what shows in the trajectory (cycles, sizes of updates) is seen. Nothing is
+        written but the report, one HTML file that needs no network and can be sent to others. See docs/diagnose.md.
+
+        Args:
+            model: what was trained.
+            datamodule: what it was trained on, with the state that the checkpoint holds.
+            ckpt_path: the checkpoint, or the run's directory for its last one.
+            steps: iterations that are trained in memory; more see slower cycles.
+            out: the report; report.html in the run's directory if None.
+
+        Raises:
+            TypeError: no callback that examines, such as ``callbacks.Examination``.
+            ValueError: fewer than 1 step, or a checkpoint that does not fit the model.
+        """
+        examiner = next((c for c in self.callbacks if isinstance(c, Examiner)), None)  # type: ignore[attr-defined]
+        if examiner is None:
+            raise TypeError("diagnose needs a callback that examines: GameTrainer(callbacks=[Examination(), ...]).")
+        if steps < 1:
+            raise ValueError(f"--steps {steps}: at least 1 iteration.")
+        checkpoint = load_checkpoint(ckpt_path)
+        check_fits(model, checkpoint, ckpt_path)
+        root = Path(self.default_root_dir)
+        path = root / "report.html" if out is None else Path(out)
+        examiner.begin(checkpoint, Path(ckpt_path), root)
+        with self._scratch():
+            if is_overridden("val_dataloader", model) or is_overridden("val_dataloader", datamodule):
+                rank_zero_info("Samples are measured, by every metric that applies ...")
+                try:
+                    self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False, weights_only=True)
+                except (RuntimeError, ValueError) as error:
+                    examiner.failed("samples", error)
+            self.limit_val_batches = 0
+            self.fit_loop.epoch_loop.max_steps = checkpoint["global_step"] + steps
+            try:
+                self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+            except (RuntimeError, ValueError, ArithmeticError) as error:
+                examiner.failed(f"{steps} iterations from there", error)
+        if self.is_global_zero:
+            examiner.finish(path)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[None]:
+        """Whatever callbacks write into the run's directory is gone after."""
+        root: str = self._default_root_dir  # type: ignore[has-type]
+        with TemporaryDirectory() as scratch:
+            self._default_root_dir = scratch
+            try:
+                yield
+            finally:
+                self._default_root_dir = root
 
 
 def write_samples(samples: list[Tensor], out: Path, start: int = 0, labels: Tensor | None = None) -> None:
