@@ -25,8 +25,8 @@ def draw_spectrum(answer: Stability, iteration: int) -> Image.Image:
     figure = Figure(figsize=(10, 5.4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(f"iteration {iteration}: {_headline(answer)}", fontsize=11)
-    _multipliers(left, answer)
-    _exponents(right, answer)
+    draw_multipliers(left, answer)
+    draw_exponents(right, answer)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return Image.open(buffer)
@@ -38,7 +38,8 @@ def _headline(answer: Stability) -> str:
     return answer.verdict
 
 
-def _multipliers(axes: Any, answer: Stability) -> None:
+def draw_multipliers(axes: Any, answer: Stability) -> None:
+    """Multipliers of the update against the unit circle."""
     axes.set_title("multipliers of the update", fontsize=10)
     axes.add_patch(Circle((0, 0), 1, facecolor="tab:blue", alpha=0.06))
     axes.add_patch(Circle((0, 0), 1, fill=False, color=_EDGE, linewidth=1, label="unit circle"))
@@ -53,7 +54,8 @@ def _multipliers(axes: Any, answer: Stability) -> None:
     axes.set_aspect("equal")
 
 
-def _exponents(axes: Any, answer: Stability) -> None:
+def draw_exponents(axes: Any, answer: Stability) -> None:
+    """Eigenvalues of rate x Jacobian against the circle |1 + l| = 1."""
     values = answer.exponents.numpy()
     simultaneous = _same(answer.multipliers.numpy(), 1 + values)
     axes.set_title("eigenvalues of rate x Jacobian, per iteration", fontsize=10)
