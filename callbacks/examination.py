@@ -156,10 +156,16 @@ class Examination(Callback):
             return {}
         seconds = time.perf_counter() - began
         if not found:
-            self.failed(name, RuntimeError("; ".join(str(w.message) for w in caught) or "it found nothing"))
+            self._nothing(name, [str(w.message) for w in caught])
             return {}
         self.record.looks[name] = self.record.looks.get(name, 0.0) + seconds
         return {key: value for key, value in found.items() if key.rpartition("/")[2] not in ("seconds", "share")}
+
+    def _nothing(self, name: str, complaints: Sequence[str]) -> None:
+        if complaints:
+            self.failed(name, RuntimeError("; ".join(complaints)))
+        else:
+            self.record.left_out = {**self.record.left_out, name: "there is nothing of its kind in this game"}
 
     def _samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, Sampler):

@@ -1,6 +1,6 @@
 """A report of a run as one HTML file that needs nothing but itself."""
 
-from callbacks.report.html import facts, page, tag
+from callbacks.report.html import contents, facts, page, tag
 from callbacks.report.record import Record
 from callbacks.report.sections import configuration, curves, diagnosis, measured, modes, samples, spectra
 
@@ -19,4 +19,5 @@ def render(record: Record) -> str:
         configuration(record),
     ]
     found = [part for part in parts if part is not None]
-    return page(f"{record.title}: diagnosis", tag("header", tag("h1", record.title), facts(record.facts)), *found)
+    header = tag("header", tag("h1", record.title), facts(record.facts))
+    return page(f"{record.title}: diagnosis", header, contents(found), tag("main", *found))

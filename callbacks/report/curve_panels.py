@@ -34,7 +34,7 @@ PANELS = (
     Panel("losses", ("loss/*",)),
     Panel("D's logits", ("logits/*",)),
     Panel("gradient norms", ("grad_norm/*",), log=True),
-    Panel("Frechet distance", ("fid",), log=True),
+    Panel("Frechet distance (FID)", ("fid",), log=True),
     Panel("precision, recall, coverage", ("precision", "recall", "coverage")),
     Panel("modes covered", ("modes",)),
     Panel("effective number of different samples", ("vendi",)),

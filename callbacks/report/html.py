@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -64,6 +65,12 @@ def facts(given: Mapping[str, object]) -> Markup:
 def section(key: str, title: str, *children: object) -> Markup:
     """A part of the page that can be jumped to."""
     return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
+
+
+def contents(sections: Iterable[str]) -> Markup:
+    """Links to sections."""
+    titles = [match for part in sections for match in re.findall(r'<h2 id="([^"]*)-title">(.*?)</h2>', part)]
+    return tag("nav", *(tag("a", Markup(title), href=f"#{key}") for key, title in titles), aria_label="Contents")
 
 
 def page(title: str, *children: object) -> str:

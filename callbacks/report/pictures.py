@@ -11,7 +11,6 @@ from html import escape
 from typing import Any
 
 import matplotlib
-from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from PIL import Image
@@ -31,7 +30,6 @@ _STYLE: Any = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=COLORS),
     "axes.grid": True,
     "grid.color": "0.85",
     "grid.linewidth": 0.6,
@@ -48,7 +46,9 @@ def axes(height: float = 3.0, width: float = 4.6) -> Iterator[tuple[Figure, Any]
     """A figure of a size that reads on a phone as on a page, in inches, and its axes."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.subplots()
+        drawn = figure.subplots()
+        drawn.set_prop_cycle(color=COLORS)
+        yield figure, drawn
 
 
 def vector(figure: Figure, key: str, alt: str, caption: str = "") -> Markup:

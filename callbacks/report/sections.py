@@ -9,6 +9,7 @@ from callbacks.report.html import Markup, section, table, tag
 from callbacks.report.record import Record
 from callbacks.report.samples import draw_modes, draw_samples
 from callbacks.report.spectra import SPECTRA
+from callbacks.report.words import METRICS
 
 #: a part of the page, or None where nothing is known of it
 Part = Callable[[Record], Markup | None]
@@ -53,9 +54,14 @@ def samples(record: Record) -> Markup | None:
         parts.append(draw_samples(record.samples, record.reals))
     quantities = [name for name in record.values if name in record.floors]
     if quantities:
-        rows = [(name, record.values[name], record.floors[name]) for name in quantities]
+        rows = [(_metric(name), record.values[name], record.floors[name]) for name in quantities]
         parts.append(table(("metric", "samples", "real samples"), rows, "Samples against held-out data"))
     return section("samples", "Samples", *parts) if parts else None
+
+
+def _metric(name: str) -> Markup:
+    words = METRICS.get(name)
+    return tag("span", name, *([" ", tag("span", words, class_="soft")] if words else []))
 
 
 def modes(record: Record) -> Markup | None:
@@ -80,7 +86,7 @@ def spectra(record: Record) -> Sequence[Markup]:
     found = []
     for name, (title, draw) in SPECTRA.items():
         diagnostic = record.diagnostic(name)
-        body = None if diagnostic is None else draw(diagnostic)
+        body = None if diagnostic is None else draw(record, diagnostic)
         if body is not None:
             found.append(section(name.lower(), title, body))
     return found
@@ -94,7 +100,7 @@ def measured(record: Record) -> Markup:
     if record.missing:
         parts.append(table(("measurement", "why not"), record.missing.items(), "What could not be measured"))
     if record.left_out:
-        parts.append(table(("metric", "why"), record.left_out.items(), "Metrics that say nothing of such samples"))
+        parts.append(table(("measurement", "why"), record.left_out.items(), "What does not apply"))
     rows = [(name, value) for name, value in sorted(record.values.items())]
     if rows:
         parts.append(table(("logged name", "value"), rows, "All numbers"))
