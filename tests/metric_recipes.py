@@ -24,6 +24,7 @@ from callbacks.metrics import (
     ModeCoverage,
     MSSSIMDiversity,
     NumberOfDifferentBins,
+    PowerSpectrum,
     PrecisionRecallDensityCoverage,
     VendiScore,
 )
@@ -114,6 +115,9 @@ CASES = {
     ),
     "ModeCoverage": Case(
         lambda **kwargs: ModeCoverage(4, **kwargs), (integers(1, 200, -1, 4),), (integers(0, 200, -1, 4),)
+    ),
+    "PowerSpectrum": Case(
+        PowerSpectrum, (normal(1, 200, 192).reshape(200, 3, 8, 8),), (2 * normal(0, 200, 192).reshape(200, 3, 8, 8),)
     ),
     "PrecisionRecallDensityCoverage": Case(
         PrecisionRecallDensityCoverage, (1.5 * normal(1, 200) + 0.5,), (normal(0, 200),)

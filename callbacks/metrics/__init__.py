@@ -25,6 +25,7 @@ from callbacks.metrics.manifold_collapse import ManifoldCollapse
 from callbacks.metrics.mode_coverage import ModeCoverage
 from callbacks.metrics.ms_ssim_diversity import MSSSIMDiversity
 from callbacks.metrics.number_of_different_bins import NumberOfDifferentBins
+from callbacks.metrics.power_spectrum import PowerSpectrum
 from callbacks.metrics.precision_recall_density_coverage import PrecisionRecallDensityCoverage
 from callbacks.metrics.vendi_score import VendiScore
 
@@ -49,6 +50,7 @@ __all__ = [
     "ModuleExtractor",
     "NumberOfDifferentBins",
     "Pixels",
+    "PowerSpectrum",
     "PrecisionRecallDensityCoverage",
     "RandomProjection",
     "StackedMNISTClassifier",
