@@ -129,6 +129,15 @@ class GANModule(GameModule):
         self._memories.prepare(batch, d)
         return loss
 
+    def discriminator_pass(self, player: int, batch: GameBatch, fake: Tensor) -> DiscriminatorPass:
+        """What D says of the batch's real rows and of generated ones, (B, *shape), in the loss of ``player``.
+
+        For who wants the loss without penalties, ``loss.generator(d)`` and ``loss.discriminator(d)``, or the logits.
+        """
+        d = self._pass(player, batch, *self._seen(player, batch, fake), {})
+        d.memory = self._memories["loss"]
+        return d
+
     def _loss(
         self,
         player: int,
