@@ -1,6 +1,7 @@
 """What a game does: its field, Jacobian, spectra, and whether an update rule converges on it."""
 
 from gan_modules.dynamics.arnoldi import Ritz, arnoldi
+from gan_modules.dynamics.generator_jacobian import generator_singular_values
 from gan_modules.dynamics.jacobian import GameJacobian, NotTwiceDifferentiableError
 from gan_modules.dynamics.lanczos import SpectralDensity, SymmetricRitz, hessian_block, lanczos, spectral_density
 from gan_modules.dynamics.layer_spectrum import LayerSpectrum, frobenius_norm, layer_spectrum, spectrum_operations
@@ -36,6 +37,7 @@ __all__ = [
     "arnoldi",
     "dense",
     "frobenius_norm",
+    "generator_singular_values",
     "gradient_descent",
     "hessian_block",
     "lanczos",
