@@ -29,7 +29,8 @@ from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.known import Known
 from callbacks.views import Views
 
-#: logged while training where nothing else is asked for: quality, diversity, what is covered, what lies between, copies
+#: logged while training where nothing else is asked for: quality, diversity, what is covered, what lies between, copies,
+#: and images' power spectra
 DEFAULT_METRICS = (
     "FrechetDistance",
     "PrecisionRecallDensityCoverage",
@@ -37,6 +38,7 @@ DEFAULT_METRICS = (
     "ModeCoverage",
     "ManifoldCollapse",
     "Authenticity",
+    "PowerSpectrum",
 )
 _PROBE = 8  # rows by which kept features are tried
 _WORTH_KEEPING = 1.0  # seconds that the extraction of a split took, from which on its features are kept on disk
@@ -70,8 +72,9 @@ class SampleMetrics(Callback):
         n_samples: samples generated for each evaluation.
         sample_seed: names the sequence of samples; the same at every validation, so that changes are the model's.
         metrics: that are logged while training, each of which must apply to the data; if None, FID, precision, recall,
-            density, coverage, the Vendi score, the modes covered, the share between modes and that of copies, as far as
-            they apply. Copies take one pass over the training split, and its features are kept.
+            density, coverage, the Vendi score, the modes covered, the share between modes, that of copies, and the
+            distance of power spectra, as far as they apply. Copies take one pass over the training split, and its
+            features are kept.
         raw: whether the generator itself is evaluated beside its running average.
         cache_dir: where features of reals are kept that took longer than a second; ``$GAN_MODULES_CACHE`` or the user's
             cache directory if None; "" keeps none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -138,11 +139,14 @@ def ring_power(images: Tensor) -> Tensor:
     ring, count = rings(height, width)[:2]
     sums = torch.zeros(len(count) + 1, dtype=torch.float64)
     for block in torch.split(where_float64_is(images), max(1, _BLOCK // images[0].numel())):
-        power = torch.fft.rfft2(block.double(), norm="ortho").abs().square().mean(1).sum(0)
-        sums.index_add_(0, ring, (power.cpu() * _times(width)).flatten())
-    return sums[:-1] / count
+        parts = torch.view_as_real(torch.fft.rfft2(block.double(), norm="ortho"))
+        # over images and channels first, in rows: many times faster than over several axes at once
+        power = parts.flatten(2).flatten(0, 1).square().sum(0).view(height, -1, 2).sum(2).cpu()
+        sums.index_add_(0, ring, (power * _times(width)).flatten())
+    return sums[:-1] / (count * images.shape[1])
 
 
+@cache
 def rings(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """The ring of each frequency that ``rfft2`` gives, flat; each ring's number of frequencies, and their mean radius.
 
@@ -161,6 +165,7 @@ def rings(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     return ring, count, zeros.index_add(0, ring, (times * radius).flatten())[:-1] / count
 
 
+@cache
 def _times(width: int) -> Tensor:
     """How many frequencies each column of the half spectrum stands for: its opposite too, but for 0 and Nyquist's."""
     times = torch.full((width // 2 + 1,), 2.0, dtype=torch.float64)

@@ -111,8 +111,8 @@ def test_one_feature_pass_feeds_all_metrics(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_metric_that_is_asked_for_gives_values_or_says_what_it_misses(metric: str) -> None:
     metrics = points(metrics=[getattr(callbacks.metrics, metric)()])
     trainer = quiet_trainer(callbacks=[metrics], **ONCE)
-    needs = {"InceptionScore": "Classifier", "MSSSIMDiversity": "images", "ClassConditionalFID": "class-conditional"}
-    needs |= {"GeodesicCoverage": "manifold"}
+    needs = {"InceptionScore": "Classifier", "ClassConditionalFID": "class-conditional"}
+    needs |= {"MSSSIMDiversity": "images", "PowerSpectrum": "images", "GeodesicCoverage": "manifold"}
     if metric in needs:
         with pytest.raises(ValueError, match=f"{metric}.*{needs[metric]}"):
             trainer.fit(make("NSGAN"), ring(train_size=200, val_size=120))
