@@ -40,9 +40,11 @@ class CurvatureSpectrum(Diagnostic):
     - ``curvature/<player>/max``, ``/min``: the extreme eigenvalues found; the true ones are at least as extreme.
       ``/residual``: the larger of their residuals, as a share of the largest modulus: an eigenvalue is that near.
     - ``curvature/<player>/negative``, ``/flat``: shares of the spectrum below -``flat`` times the largest modulus, and
-      within that of 0, by one probe of stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao, 2019).
+      within that of 0, by one probe of stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao, 2019). With 12
+      vectors shares are good to some hundredths.
     - ``curvature/<player>/sharpness_ratio``: largest modulus over the mean modulus of all eigenvalues, from 1, where
-      all directions are equally sharp, to the number of parameters, where one is sharp and all others flat.
+      all directions are equally sharp, to the number of parameters, where one is sharp and all others flat;
+      good to about a third.
     - ``curvature/generator/diversity_flat``, ``/diversity_sharp``: by how much the total variance of samples grows, as
       a share of the data's, when the generator's parameters move by ``step`` times their norm to where it grows
       fastest: outside of the directions in which the loss was found to bend upwards (by more than ``flat`` times the
@@ -82,7 +84,7 @@ class CurvatureSpectrum(Diagnostic):
     """
 
     prefix = "curvature"
-    guess = 150.0
+    guess = 30.0
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class CurvatureSpectrum(Diagnostic):
         vectors: int = 12,
         rows: int | None = None,
         samples: int = 8,
-        flat: float = 0.01,
+        flat: float = 0.05,
         step: float = 0.01,
         memory: float = 1.0,
     ) -> None:

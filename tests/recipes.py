@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import gan_modules
-from callbacks import CollapseAlarm, GameSpectrum, SampleMetrics
+from callbacks import CollapseAlarm, CurvatureSpectrum, GameSpectrum, SampleMetrics
 from callbacks.metrics import Pixels
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
@@ -244,10 +244,24 @@ def spectrum_on_ranks(rank: int, world: int) -> dict[str, float]:
         networks = MLPGenerator((2,), latent_dim=3, width=16, depth=2), MLPDiscriminator((2,), width=16, depth=2)
         model = gan_modules.NSGAN(*networks, generator_optimizer=sgd, discriminator_optimizer=sgd)
         off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
-        callback = GameSpectrum(every_n_steps=2, vectors=30, picture=False)
+        callback = GameSpectrum(every_n_steps=2, budget=None, vectors=30, picture=False)
         trainer = quiet_trainer(callbacks=[callback], **off, **kwargs)
         trainer.fit(model, ring())
         return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("game/")}
+
+    return _with_ranks(rank, world, train)
+
+
+def curvature_on_ranks(rank: int, world: int) -> dict[str, float]:
+    """What CurvatureSpectrum logs of two iterations of gradient descent in float64."""
+
+    def train(**kwargs: Any) -> dict[str, float]:
+        sgd = partial(torch.optim.SGD, lr=0.05)
+        model = make("R3GAN", generator_optimizer=sgd, discriminator_optimizer=sgd)
+        off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
+        callback = CurvatureSpectrum(every_n_steps=2, budget=None)
+        quiet_trainer(callbacks=[callback], **off, **kwargs).fit(model, ring())
+        return callback.latest
 
     return _with_ranks(rank, world, train)
 
