@@ -31,9 +31,10 @@ from gan_modules.protocols import Sampler
 _FEW = 256
 #: samples that are drawn
 _SHOWN = 1000
-#: what a diagnostic is given here, where one look may cost more than one of many in training
+#: how diagnostics look here, where one look may cost more than one of many in training
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "WeightSpectrum": {"full": True},
+    "CurvatureSpectrum": {"vectors": 40},
     "GameSpectrum": {"picture": False},
 }
 
@@ -193,8 +194,8 @@ class Examination(Callback):
 def for_examination(given: Iterable[Callback], datamodule: Any = None) -> list[Callback]:
     """What `gan-modules diagnose` runs a checkpoint with, of the callbacks that the run was trained with.
 
-    Kept are its SampleMetrics and its diagnostics, with their settings; what is missing of these is added, where it
-    applies; what writes, stops or prints is left out.
+    Kept are its SampleMetrics and its diagnostics, which look more thoroughly here than while training; what is missing
+    of these is added, where it applies; what writes, stops or prints is left out.
     """
     kept: list[Callback] = [c for c in given if isinstance(c, SampleMetrics | Diagnostic)]
     if not any(isinstance(c, SampleMetrics) for c in kept) and (metrics := _metrics(datamodule)) is not None:
@@ -202,13 +203,14 @@ def for_examination(given: Iterable[Callback], datamodule: Any = None) -> list[C
     there = {type(c).__name__ for c in kept}
     for name, cls in _diagnostics().items():
         if name not in there:
-            takes = inspect.signature(cls).parameters
-            kept.append(cls(**{k: v for k, v in _SETTINGS.get(name, {}).items() if k in takes}))
+            kept.append(cls())
     for callback in kept:
         if isinstance(callback, SampleMetrics):
             callback.silent = True
         if isinstance(callback, Diagnostic):
             callback.every_n_steps, callback.budget = None, None
+            for name, value in _SETTINGS.get(type(callback).__name__, {}).items():
+                setattr(callback, name, value)
     return [*kept, Examination()]
 
 

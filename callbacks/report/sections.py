@@ -8,7 +8,7 @@ from callbacks.report.curve_panels import draw_curves
 from callbacks.report.html import Markup, section, table, tag
 from callbacks.report.record import Record
 from callbacks.report.samples import draw_modes, draw_samples
-from callbacks.report.spectra import SPECTRA
+from callbacks.report.spectra import SPECTRA, power
 from callbacks.report.words import METRICS
 
 #: a part of the page, or None where nothing is known of it
@@ -82,14 +82,15 @@ def curves(record: Record) -> Markup | None:
 
 
 def spectra(record: Record) -> Sequence[Markup]:
-    """A part for each diagnostic that looked."""
+    """A part for each diagnostic that looked, and for images."""
     found = []
     for name, (title, draw) in SPECTRA.items():
         diagnostic = record.diagnostic(name)
         body = None if diagnostic is None else draw(record, diagnostic)
         if body is not None:
             found.append(section(name.lower(), title, body))
-    return found
+    body = power(record)
+    return found if body is None else [*found, section("power", "Power spectrum of images", body)]
 
 
 def measured(record: Record) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from callbacks.game_spectrum_picture import draw_exponents, draw_multipliers
+from callbacks.metrics.power_spectrum import PowerSpectrum
 from callbacks.report.html import Markup, table, tag
 from callbacks.report.pictures import COLORS, axes, logarithmic, row, thinned, vector
 from callbacks.report.record import Record
@@ -65,7 +66,9 @@ def weights(record: Record, diagnostic: Any) -> Markup | None:
 def _singular_values(player: str, spectra: Mapping[str, Sequence[float]]) -> Markup:
     with axes(height=3.2) as (figure, ax):
         for i, (name, values) in enumerate(spectra.items()):
-            shown = [(k / max(len(values) - 1, 1), v / values[0]) for k, v in enumerate(values) if v > _ZERO * values[0]]
+            shown = [
+                (k / max(len(values) - 1, 1), v / values[0]) for k, v in enumerate(values) if v > _ZERO * values[0]
+            ]
             style = ("-", "--", ":")[i // len(COLORS) % 3]
             marker = "." if len(values) < 12 else None
             ax.plot(*zip(*thinned(shown), strict=True), label=name, linestyle=style, marker=marker)
@@ -84,11 +87,91 @@ def _singular_values(player: str, spectra: Mapping[str, Sequence[float]]) -> Mar
         return vector(figure, f"weights-{player}", words, words)
 
 
+def curvature(record: Record, diagnostic: Any) -> Markup | None:
+    """How each player's loss bends, and how many directions of the latent space the generator uses."""
+    drawn = [_density(name, density) for name, density in diagnostic.density.items() if density.nodes.abs().max() > 0]
+    if diagnostic.singular_values is not None:
+        drawn.append(_jacobian(diagnostic.singular_values))
+    rows = [(words, record.values[name]) for name, words in _CURVATURE.items() if name in record.values]
+    if not drawn and not rows:
+        return None
+    return tag("div", row(*drawn), table(("quantity", "value"), rows, "Curvature, diversity and smoothness"))
+
+
+def _density(player: str, density: Any) -> Markup:
+    largest = float(density.nodes.abs().max())
+    low, high = float(density.nodes.min()), float(density.nodes.max())
+    room = 0.08 * max(high - low, 0.1 * largest)
+    grid = torch.linspace(low - room, high + room, 240, dtype=torch.float64)
+    values = density.smoothed(grid, 0.012 * (high - low) or 0.02 * largest)
+    least = 1e-5 * float(values.max())
+    with axes(height=3.0) as (figure, ax):
+        ax.fill_between(grid.numpy(), least, values.clamp_min(least).numpy(), color=COLORS[0], alpha=0.3, linewidth=0)
+        ax.plot(grid.numpy(), values.clamp_min(least).numpy(), linewidth=1)
+        ax.plot(density.nodes.numpy(), [least] * len(density.nodes), "|", color=COLORS[1], markersize=9)
+        ax.axvline(0, color="0", linestyle=":", linewidth=1)
+        ax.set_yscale("log")
+        logarithmic(ax.yaxis)
+        ax.set_ylim(least)
+        ax.set_title(f"Hessian of the {player}'s loss", loc="left")
+        ax.set_xlabel("eigenvalue (marks: Ritz values)")
+        ax.set_ylabel("density")
+        below = 100 * density.share(high=-0.05 * largest)
+        flat = 100 * density.share(-0.05 * largest, 0.05 * largest)
+        words = f"Eigenvalues from {low:.4g} to {high:.4g}; {below:.2g} % clearly below 0, {flat:.3g} % nearly flat."
+        return vector(figure, f"density-{player}", f"Spectral density of the {player}'s Hessian. {words}", words)
+
+
+def _jacobian(values: torch.Tensor) -> Markup:
+    with axes(height=3.0) as (figure, ax):
+        places = range(1, values.shape[1] + 1)
+        for one in values:
+            ax.plot(places, one.clamp_min(1e-12).numpy(), color=COLORS[0], alpha=0.45, linewidth=1, marker=".")
+        ax.set_yscale("log")
+        logarithmic(ax.yaxis)
+        ax.set_title("the generator's Jacobian dG/dz", loc="left")
+        ax.set_xlabel("singular value, largest first")
+        largest = float(values.max())
+        alive = (values > 0.1 * largest).double().sum(1).mean()
+        words = f"At {len(values)} latents; the largest is {largest:.4g}, and {float(alive):.3g} of {values.shape[1]} "
+        words += "are above a tenth of it on average."
+        return vector(figure, "jacobian", f"Singular values of the generator's Jacobian. {words}", words)
+
+
+def power(record: Record) -> Markup | None:
+    """Radial power spectra of images."""
+    found = [metric for metric in record.metrics if isinstance(metric, PowerSpectrum) and len(metric.frequencies)]
+    if not found:
+        return None
+    metric = found[0]
+    distance = record.values.get(metric.name)
+    words = "" if distance is None else f"They are {distance:.3g} decades apart, root mean square."
+    with axes(height=3.0) as (figure, ax):
+        frequencies = metric.frequencies.numpy()
+        ax.plot(frequencies, metric.real.clamp_min(1e-30).numpy(), marker=".", label="held-out data")
+        ax.plot(frequencies, metric.generated.clamp_min(1e-30).numpy(), marker=".", linestyle="--", label="samples")
+        ax.set_yscale("log")
+        logarithmic(ax.yaxis)
+        ax.set_xlabel("frequency, cycles per pixel")
+        ax.set_ylabel("power")
+        figure.legend(loc="outside lower center", ncols=2)
+        return row(vector(figure, "power", f"Radial power spectra of samples and held-out data. {words}", words))
+
+
 def health(record: Record, diagnostic: Any) -> Markup | None:
     """What gradients, logits and the trajectory say, as a table in words."""
     rows = [(words, record.values[name]) for name, words in _HEALTH.items() if name in record.values]
     return table(("quantity", "value"), rows, "Gradients, discriminator and trajectory") if rows else None
 
+
+_CURVATURE = {
+    "curvature/generator/sharpness_ratio": "the generator's sharpest direction over the mean one",
+    "curvature/discriminator/sharpness_ratio": "the discriminator's",
+    "curvature/generator/diversity_flat": "diversity gained by a small move along flat directions, of the data's",
+    "curvature/generator/diversity_sharp": "the same along sharp directions",
+    "curvature/jacobian/effective_rank": "effective number of latent directions that change a sample",
+    "curvature/smoothness": "roughness of grad_x D around data and samples: 0 linear, 1 a bowl",
+}
 
 _HEALTH = {
     "health/signal": "signal that reaches the generator: |dL_G / dG(z)| a sample",
@@ -113,5 +196,6 @@ _HEALTH = {
 SPECTRA: dict[str, tuple[str, Callable[[Record, Any], Markup | None]]] = {
     "GradientHealth": ("Gradients and trajectory", health),
     "GameSpectrum": ("The game's spectrum", game),
+    "CurvatureSpectrum": ("Curvature", curvature),
     "WeightSpectrum": ("Spectra of weights", weights),
 }
