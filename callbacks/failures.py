@@ -84,6 +84,11 @@ class History:
         value, floor = self.last(name), self.last(f"{name}_floor")
         return None if value is None or not floor else value / floor
 
+    def improves(self, name: str, looks: int = 3, by: float = 0.05) -> bool:
+        """Whether a value of which more is better has risen by the share ``by`` over the last ``looks`` of them."""
+        values = self.series(name)
+        return len(values) <= looks or values[-1] > (1 + by) * values[-1 - looks]
+
     def before(self, looks: int) -> History:
         """What was known so many observations ago."""
         return History(self._observations[:-looks] if looks else self._observations)
@@ -100,6 +105,8 @@ HUGE = 1e6
 NEAR_LIMIT = 0.9
 #: of a measured cycle, from which on it is one
 CYCLE = 0.5
+#: share of a turn's size that is left at the next look, below which it dies out
+DECAYS = 0.7
 #: share of D's slope that reaches the generator, or of the largest signal that it has had
 SIGNAL = 1e-3
 #: P(D(real) > D(fake)) from which on D tells every sample from every other
@@ -143,8 +150,10 @@ def numerical_trouble(h: History, s: Setting) -> Finding | None:
 
 def limit_cycle(h: History, s: Setting) -> Finding | None:
     """The players turn around each other: seen in their trajectory."""
-    strength, period = h.last("health/cycle"), h.last("health/period")
+    strength, period, sizes = h.last("health/cycle"), h.last("health/period"), h.series("health/amplitude")
     if strength is None or period is None or strength < CYCLE:
+        return None
+    if len(sizes) > 1 and sizes[-1] < DECAYS * sizes[-2]:  # a damped turn towards the equilibrium
         return None
     evidence = [f"the players return every {period:.3g} iterations (strength {strength:.2f} of 1)"]
     predicted = h.last("game/period")
@@ -169,13 +178,14 @@ def divergence_ahead(h: History, s: Setting) -> Finding | None:
 
 def vanishing_gradient(h: History, s: Setting) -> Finding | None:
     """The generator gets next to nothing of D's slope, or of the signal that it has had, and is not there yet."""
-    if _like_the_data(h):
+    like = _like_the_data(h)
+    if like:
         return None
     share, signals = h.last("health/signal_share"), h.series("health/signal")
     evidence = []
     if share is not None and share < SIGNAL:
         evidence.append(f"{share:.1e} of D's slope at the samples reaches the generator")
-    if signals and signals[-1] < SIGNAL * max(signals):
+    if like is False and signals and signals[-1] < SIGNAL * max(signals):  # at an equilibrium it is to vanish
         evidence.append(f"the generator's signal is {signals[-1] / max(signals):.1e} of the largest that it has had")
     if not evidence:
         return None
@@ -230,8 +240,8 @@ def mode_collapse(h: History, s: Setting) -> Finding | None:
     recall = h.relative("recall")
     if recall is not None and recall < 0.5:
         evidence.append(f"recall is {recall:.2f} of what real samples score")
-    if len(evidence) < 2:
-        return None
+    if len(evidence) < 2 or any(h.improves(name) for name in ("vendi", "recall", "coverage") if h.series(name)):
+        return None  # or it has yet to learn
     if s.loss.startswith("Relativistic"):
         return Finding(
             "mode collapse", tuple(evidence), "--model PacGAN", "a D that sees several samples at once sees that "

@@ -61,7 +61,7 @@ def test_a_run_that_is_well_is_left_alone() -> None:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_what_shows_a_failure_names_it_first(failure: str) -> None:
-    assert named({}, *[ILL[failure]] * 3)[0] == failure
+    assert named({}, *[ILL[failure]] * 6)[0] == failure
 
 
 @pytest.mark.parametrize("failure", [f for f in FAILURES if f != "numerical trouble"])
@@ -72,12 +72,12 @@ def test_one_observation_is_no_failure_yet(failure: str) -> None:
 @pytest.mark.parametrize("failure", FAILURES)
 def test_what_is_over_is_no_longer_named(failure: str) -> None:
     well = {"numbers/non_finite": 0.0, "weights/discriminator/spectral_collapse": 0.0}
-    assert failure not in named(*[ILL[failure]] * 3, well)
+    assert failure not in named(*[ILL[failure]] * 6, well)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_evidence_has_numbers_and_the_remedy_is_a_config_line(failure: str) -> None:
-    finding = diagnose(course(*[ILL[failure]] * 3), Setting(rates=(1e-3, 2e-3)))[0]
+    finding = diagnose(course(*[ILL[failure]] * 6), Setting(rates=(1e-3, 2e-3)))[0]
     assert finding.evidence
     assert finding.remedy.startswith("--")
     assert "nan" not in str(finding)
@@ -95,7 +95,7 @@ def test_evidence_has_numbers_and_the_remedy_is_a_config_line(failure: str) -> N
     ids=lambda s: s.loss,
 )
 def test_the_command_line_takes_the_remedy(failure: str, setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
-    remedy = diagnose(course(*[ILL[failure]] * 3), setting)[0].remedy
+    remedy = diagnose(course(*[ILL[failure]] * 6), setting)[0].remedy
     with pytest.raises(SystemExit) as ended:
         main(["fit", "--config", str(QUICKSTART), *shlex.split(remedy), "--print_config"])
     assert ended.value.code == 0, capsys.readouterr().err
