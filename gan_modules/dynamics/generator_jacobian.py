@@ -37,8 +37,8 @@ def generator_singular_values(generator: nn.Module, z: Tensor, labels: Tensor | 
         with torch.no_grad():
             size = generator(z[:1], *([] if labels is None else [labels[:1]])).numel()
         chunk = max(1, _CHUNK_BYTES // (8 * size * z.shape[1]))
-        pieces = z.split(chunk)
-        classes = [None] * len(pieces) if labels is None else labels.split(chunk)
+        pieces = torch.split(z, chunk)
+        classes = [None] * len(pieces) if labels is None else torch.split(labels, chunk)
         spectra = [torch.linalg.svdvals(_jacobians(generator, *piece)) for piece in zip(pieces, classes, strict=True)]
     return torch.cat(spectra)
 
