@@ -87,7 +87,7 @@ class RunSummary(Callback):
 
 def _stability(trainer: Trainer) -> dict[str, str]:
     """One row, where GameSpectrum has looked."""
-    looks = [c for c in trainer.callbacks if isinstance(c, GameSpectrum) and c.latest is not None]  # type: ignore[attr-defined]
+    looks = [c for c in trainer.callbacks if isinstance(c, GameSpectrum) and c.answer is not None]  # type: ignore[attr-defined]
     return {"lr / h*": looks[-1].summary} if looks else {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -36,18 +36,27 @@ class GameJacobian:
     A player's rows of J w are -grad_player <grad L, w>, for mixed derivatives commute: one backward pass through the
     graph of the player's gradient, which is kept as long as the object lives. So a product costs about two gradients.
 
+    Where that graph is too large for the memory, ``rows_per_shard`` cuts the batch: everything is the mean over shards,
+    each weighted by its rows, whose graphs are built one after the other and dropped, so that a product costs about
+    five gradients. That is the whole batch's field and Jacobian where losses are means over rows. It is not that, but
+    the one of a game of smaller batches, where rows of a batch see each other: batch norm in training, minibatch
+    deviation, relativistic averages, and the losses of critics in a function class (IPMs, MMD, Fisher, Sobolev).
+
     Args:
         game: whose losses are differentiated.
         batch: data and randomness of the losses; on several processes each has its rows.
+        rows_per_shard: at most so many rows at a time; all if None.
 
     Raises:
-        ValueError: an empty batch, or a player without trained parameters.
+        ValueError: an empty batch, ``rows_per_shard`` below 1, or a player without trained parameters.
         NotTwiceDifferentiableError: at the field or a product, where an operation has no second derivative.
     """
 
-    def __init__(self, game: Game, batch: GameBatch) -> None:
+    def __init__(self, game: Game, batch: GameBatch, rows_per_shard: int | None = None) -> None:
         if len(batch.real) == 0:
             raise ValueError("The batch has no rows: a game's Jacobian needs at least one.")
+        if rows_per_shard is not None and rows_per_shard < 1:
+            raise ValueError(f"rows_per_shard={rows_per_shard}: at least 1 row, or None for the whole batch at once.")
         self.game = game
         self._losses = PlayerLosses(game)
         with torch.inference_mode(False):
@@ -58,6 +67,8 @@ class GameJacobian:
             if not point:
                 raise ValueError(f"The {name} has no trained parameters: a game needs two players that can move.")
         self._inputs = [list(point.values()) for point in self._point]
+        self._shards = _shards(self.batch, rows_per_shard or len(batch.real))
+        self._kept: _Graph | None = None
         #: what was computed so far, in units of a whole product J w or J^T w
         self.products = 0.0
 
@@ -66,52 +77,62 @@ class GameJacobian:
         first, second = (sum(p.numel() for p in inputs) for inputs in self._inputs)
         return first, second
 
-    @property
+    @cached_property
     def losses(self) -> Vector:
         """Both players' losses on this process's rows."""
-        return self._values[0].detach(), self._values[1].detach()
+        first, second = self._mean(lambda graph: [value.detach() for value in graph.values])
+        return first, second
 
     @cached_property
     def field(self) -> Vector:
-        first, second = self.game.all_mean([-gradient.detach() for gradient in self._own])
+        with self._derivatives():
+            own = self._mean(lambda graph: [-gradient.detach() for gradient in graph.own])
+        first, second = self.game.all_mean(own)
         return first, second
 
     def rows(self, player: int, w: Parts) -> Tensor:
         self.products += sum(part is not None for part in w) / 4
         with self._derivatives():
-            product = _gradients(self._whole[player], self._inputs[player], w)
-        return self.game.all_mean([-_flat(product)])[0]
+            product = self._mean(lambda graph: [-graph.rows(player, w)])
+        return self.game.all_mean(product)[0]
+
+    def halves(self, w: Vector) -> tuple[Tensor, Tensor]:
+        """J (w_G, 0) and J (0, w_D), flat over both players: what a product is the sum of, at its cost."""
+        self.products += 1
+        alone: tuple[Parts, Parts] = ((w[0], None), (None, w[1]))
+        with self._derivatives():
+            products = self._mean(lambda graph: [-graph.rows(player, half) for half in alone for player in range(2)])
+        of_first, of_second = products[:2], products[2:]
+        first, second = self.game.all_mean([torch.cat(of_first), torch.cat(of_second)])
+        return first, second
 
     def transposed(self, w: Parts) -> Vector:
         self.products += sum(part is not None for part in w) / 2
         with self._derivatives():
-            product = _gradients(self._own, [*self._inputs[0], *self._inputs[1]], w)
-        first, second = self.game.all_mean([-part for part in self._by_player(product)])
+            product = self._mean(lambda graph: [-part for part in graph.transposed(w)])
+        first, second = self.game.all_mean(product)
         return first, second
 
-    @cached_property
-    def _values(self) -> list[Tensor]:
-        """Each player's loss, with its graph."""
+    def _mean(self, of: Callable[[_Graph], list[Tensor]]) -> list[Tensor]:
+        """The mean over the batch's shards, each weighted by its rows; the graph of a batch in one piece is kept."""
+        if len(self._shards) == 1:
+            if self._kept is None:
+                self._kept = self._graph(self.batch)
+            return of(self._kept)
+        total: list[Tensor] = []
+        for shard in self._shards:
+            share = len(shard.real) / len(self.batch.real)
+            parts = [share * part for part in of(self._graph(shard))]
+            total = [a + b for a, b in zip(total, parts, strict=True)] if total else parts
+        return total
+
+    def _graph(self, batch: GameBatch) -> _Graph:
         everything = self._point[0] | self._point[1] | self._buffers
         with self._derivatives(), _power_iteration_off(self._losses):
-            values = [functional_call(self._losses, everything, (player, self.batch)) for player in range(2)]
+            values = [functional_call(self._losses, everything, (player, batch)) for player in range(2)]
             for value in values:
                 _refuse_once_differentiable(value)
-            return values
-
-    @cached_property
-    def _own(self) -> list[Tensor]:
-        """Each player's gradient of its loss, with its graph."""
-        with self._derivatives():
-            pairs = zip(self._values, self._inputs, strict=True)
-            return [_flat(_gradients([value], inputs, create_graph=True)) for value, inputs in pairs]
-
-    @cached_property
-    def _whole(self) -> list[Vector]:
-        """The gradient of each player's loss in both players' parameters, with its graph."""
-        with self._derivatives():
-            inputs = [*self._inputs[0], *self._inputs[1]]
-            return [self._by_player(_gradients([value], inputs, create_graph=True)) for value in self._values]
+        return _Graph(values, self._inputs)
 
     @contextmanager
     def _derivatives(self) -> Iterator[None]:
@@ -123,9 +144,54 @@ class GameJacobian:
         ):  # fmt: skip
             yield
 
+
+class _Graph:
+    """Both players' losses on some rows, and the gradients of these, with their graphs."""
+
+    def __init__(self, values: list[Tensor], inputs: list[list[Tensor]]) -> None:
+        self.values = values
+        self._inputs = inputs
+        self._everything = [*inputs[0], *inputs[1]]
+        self._whole: dict[int, Vector] = {}
+
+    @cached_property
+    def own(self) -> list[Tensor]:
+        """Each player's gradient of its loss."""
+        pairs = zip(self.values, self._inputs, strict=True)
+        return [_flat(_gradients([value], inputs, create_graph=True)) for value, inputs in pairs]
+
+    def rows(self, player: int, w: Parts) -> Tensor:
+        """The player's rows of the derivative of ``own``, times w."""
+        if player not in self._whole:  # the gradient of the player's loss in both players' parameters
+            gradient = _gradients([self.values[player]], self._everything, create_graph=True)
+            self._whole[player] = self._by_player(gradient)
+        return _flat(_gradients(self._whole[player], self._inputs[player], w))
+
+    def transposed(self, w: Parts) -> Vector:
+        """The transposed derivative of ``own``, times w."""
+        return self._by_player(_gradients(self.own, self._everything, w))
+
     def _by_player(self, tensors: Sequence[Tensor]) -> Vector:
         split = len(self._inputs[0])
         return _flat(tensors[:split]), _flat(tensors[split:])
+
+
+def _shards(batch: GameBatch, rows: int) -> list[GameBatch]:
+    """The batch in pieces of at most so many rows, each with the random numbers of its own rows."""
+    if rows >= len(batch.real):
+        return [batch]
+    starts = range(0, len(batch.real), rows)
+    return [_cut(batch, start, min(start + rows, len(batch.real))) for start in starts]
+
+
+def _cut(batch: GameBatch, start: int, stop: int) -> GameBatch:
+    return replace(
+        batch,
+        real=batch.real[start:stop],
+        z=batch.z[start:stop],
+        random=replace(batch.random, start=batch.random.start + start, rows=stop - start),
+        labels=None if batch.labels is None else batch.labels[start:stop],
+    )
 
 
 class PlayerLosses(nn.Module):

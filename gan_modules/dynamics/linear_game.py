@@ -56,5 +56,6 @@ class _AtDisplacement:
     def __init__(self, jacobian: Jacobian, w: Vector) -> None:
         self.sizes = jacobian.sizes
         self.rows = jacobian.rows
+        self.halves = jacobian.halves
         self.transposed = jacobian.transposed
         self.field: Vector = by_player(times(jacobian, torch.cat(w)), jacobian.sizes)

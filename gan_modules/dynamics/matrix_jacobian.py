@@ -36,6 +36,10 @@ class MatrixJacobian:
         products = [block[:, part] @ x for part, x in zip(self._parts, w, strict=True) if x is not None]
         return torch.stack(products).sum(0)
 
+    def halves(self, w: Vector) -> tuple[Tensor, Tensor]:
+        first, second = (self.matrix[:, part] @ x for part, x in zip(self._parts, w, strict=True))
+        return first, second
+
     def transposed(self, w: Parts) -> Vector:
         products = [x @ self.matrix[part] for part, x in zip(self._parts, w, strict=True) if x is not None]
         return by_player(torch.stack(products).sum(0), self.sizes)

@@ -16,7 +16,7 @@ from gan_modules.protocols import Jacobian
 
 #: vectors are brought to this size before a rule plays them: an exact power of two, small enough that a rule which is
 #: linear only in the limit (a sign that depends on the state) is linear
-_SIZE_EXPONENT = -24
+SIZE_EXPONENT = -24
 
 
 class Rule(Protocol):
@@ -89,7 +89,7 @@ class UpdateOperator:
         norm = float(vector.norm())
         if norm == 0:
             return torch.zeros_like(vector)
-        exponent = _SIZE_EXPONENT - math.frexp(norm)[1]
+        exponent = SIZE_EXPONENT - math.frexp(norm)[1]
         state = self._write(torch.ldexp(vector, torch.tensor(exponent)))
         for _ in range(self.period):
             state = self.rule.step(self._game, self._handles, _same_batch, state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,7 @@ from gan_modules.batch import GameBatch
 from gan_modules.dynamics.arnoldi import MAX_VECTORS, Ritz, arnoldi
 from gan_modules.dynamics.matrix_jacobian import MatrixJacobian, dense, times
 from gan_modules.dynamics.operator import UpdateOperator
+from gan_modules.dynamics.projection import Projection, TransposedError
 from gan_modules.dynamics.spectrum import as_jacobian, finite_field
 from gan_modules.protocols import Game, Jacobian, Parts, Vector, by_player
 
@@ -147,6 +148,7 @@ def stability(
     optimizers: Sequence[Optimizer] | None = None,
     vectors: int = MAX_VECTORS,
     dense_size: int = DENSE_SIZE,
+    thorough: bool = True,
 ) -> Stability:
     """Judge the update of a rule around the present parameters, taken for an equilibrium.
 
@@ -154,6 +156,11 @@ def stability(
     grow is looked for in Krylov spaces of its own. Only values whose residual is small are judged, each with its
     residual as margin. The largest stable rate is guessed from the eigenvalues of the field, then found on the update
     itself: some 250 to 900 products in all, and as many times more as the rule takes in an iteration.
+
+    Where that is too much (``thorough=False``), one Krylov space of the field, cut by player, answers all of it in
+    ``vectors`` products: the rule is played on the game in that space, at any learning rate, and what leaves the space
+    is each value's residual (see ``Projection``). The same is judged in the same way, and more of it is unresolved.
+    Rules that multiply with the transposed Jacobian are judged thoroughly nevertheless.
 
     Args:
         game: a game, or a Jacobian of one.
@@ -163,6 +170,7 @@ def stability(
         optimizers: both players' torch optimizers as they are now: momenta and second moments count.
         vectors: dimension of the Krylov spaces, for updates that are not taken whole.
         dense_size: largest state that is taken whole.
+        thorough: whether to look at the update itself where it is not taken whole, at each learning rate anew.
 
     Raises:
         ValueError: neither or both of ``lr`` and ``optimizers``; an adaptive optimizer that has not stepped.
@@ -178,7 +186,13 @@ def stability(
         assert lr is not None
         optimizers = _gradient_descent(jacobian, lr)
     chosen.check(optimizers)
-    return _Analysis(chosen.operator(jacobian, optimizers), vectors, dense_size).judge()
+    operator = chosen.operator(jacobian, optimizers)
+    if not thorough and operator.size > dense_size:
+        try:
+            return _InOneSpace(operator, vectors).judge()
+        except TransposedError:
+            pass
+    return _Analysis(operator, vectors, dense_size).judge()
 
 
 def _gradient_descent(jacobian: Jacobian, lr: float | Sequence[float]) -> list[Optimizer]:
@@ -230,8 +244,13 @@ class _Analysis:
             null=int((now.known & now.still).sum()),
             resolved=self.whole or bool(exponents.converged(RESIDUAL).all()),
             direction=now.direction(len(self.like)) if verdict.startswith("unstable") else None,
-            products=self._dense_products or self.jacobian.products,
+            products=self.products,
         )
+
+    @property
+    def products(self) -> float:
+        """With the game's Jacobian, so far."""
+        return self._dense_products or self.jacobian.products
 
     def multipliers(self, octave: float, restarts: int = 0) -> _Multipliers:
         """Those at 2^octave times the present learning rates; Krylov spaces start anew from what seems to grow."""
@@ -275,11 +294,14 @@ class _Analysis:
 
         Infinite where no rate that was tried is too large, None where all are.
         """
-        grows = cache(lambda octave: self.multipliers(octave).growth)
+        grows = cache(self._growth)
         octave = _boundary(grows, 0.0, 1.0) if self.whole else self._boundary_near(self._guess(exponents), grows)
         if octave is None or math.isinf(octave):
             return octave, None
         return 2.0**octave, self.multipliers(octave).leading
+
+    def _growth(self, octave: float) -> float:
+        return self.multipliers(octave).growth
 
     def _guess(self, exponents: Ritz) -> float | None:
         """The boundary for the game of which those exponents are all: exact for rules that move the players alike."""
@@ -294,12 +316,39 @@ class _Analysis:
         small = _Analysis(self.operator.on(game, recurrences), self.vectors, dense_size=16 * size)
         return _boundary(lambda octave: small.multipliers(octave).growth, 0.0, 1.0)
 
-    @staticmethod
-    def _boundary_near(guess: float | None, grows: Callable[[float], float]) -> float | None:
+    def _boundary_near(self, guess: float | None, grows: Callable[[float], float]) -> float | None:
         """The boundary of the update itself, from a guess."""
         if guess is None:
             return None
         return _boundary(grows, min(guess, float(_OCTAVES)), _NEAR, tolerance=_NEAR / 20, longest=4.0, windows=False)
+
+
+class _InOneSpace(_Analysis):
+    """The same from one Krylov space of the field, in which the update is known at all rates."""
+
+    def __init__(self, operator: UpdateOperator, vectors: int) -> None:
+        super().__init__(operator, vectors, dense_size=0)
+        self._projection = Projection(operator, vectors)
+
+    @property
+    def products(self) -> float:
+        return float(self._projection.exponents.products)
+
+    def multipliers(self, octave: float, restarts: int = 0) -> _Multipliers:
+        return _Multipliers(self._projection.displacements(2.0**octave), self.eps)
+
+    def _exponents(self) -> Ritz:
+        return self._projection.exponents
+
+    def _growth(self, octave: float) -> float:
+        found = self.multipliers(octave)  # a rate is stable only where nothing seems to grow
+        return max(found.growth, found.doubt)
+
+    def _boundary_near(self, guess: float | None, grows: Callable[[float], float]) -> float | None:
+        # no rate costs a product here, so that it is looked for without a guess, too
+        if guess is None:
+            return _boundary(grows, 0.0, 1.0, tolerance=_NEAR / 20, windows=False)
+        return super()._boundary_near(guess, grows)
 
 
 class _Multipliers:
@@ -312,8 +361,11 @@ class _Multipliers:
         scale = float(displacements.abs().max())
         floor = 100 * math.sqrt(len(values)) * (torch.finfo(torch.float64).eps + eps * scale)
         self.values = values[order]
-        self.found = Ritz(
-            displacements[order], found.residuals[order], found.products, found.basis, found.coordinates[:, order]
+        self.found = replace(
+            found,
+            values=displacements[order],
+            residuals=found.residuals[order],
+            coordinates=found.coordinates[:, order],
         )
         self.known = self.found.converged(RESIDUAL)
         self.still = self.found.values.abs() <= floor
@@ -325,7 +377,8 @@ class _Multipliers:
         unknown = ~self.known & ~self.still
         # one that is not known may still be known to grow, and says nothing otherwise
         self._seeming = unknown & (rate > 0)
-        self._doubtful = bool((unknown & (rate > residuals)).any())
+        #: positive where one that is not known is outside the unit circle by more than its residual
+        self.doubt = float((rate - residuals)[unknown].max()) if bool(unknown.any()) else -math.inf
         #: those that are known and don't stand still, or surely grow
         self.judged = (self.known & ~self.still) | (unknown & (rate > 10 * residuals))
         self._rates = rate[self.judged]
@@ -365,8 +418,7 @@ class _Multipliers:
             return "unstable"
         if float((self._rates + self._margins).max()) >= 0:
             return "neutral"
-        # outside the unit circle by more than its residual: it most likely grows, whatever its digits are
-        return "unresolved" if self._doubtful else "stable"
+        return "unresolved" if self.doubt > 0 else "stable"  # it most likely grows, whatever its digits are
 
     def direction(self, size: int) -> Tensor:
         """The displacement of both players that grows most, a unit vector."""
@@ -388,6 +440,11 @@ class _InDouble:
     def rows(self, player: int, w: Parts) -> Tensor:
         self.products += sum(part is not None for part in w) / 4
         return self._jacobian.rows(player, self._own(w)).double()
+
+    def halves(self, w: Vector) -> tuple[Tensor, Tensor]:
+        self.products += 1
+        first, second = self._jacobian.halves(by_player(torch.cat(w).to(self._dtype), self.sizes))
+        return first.double(), second.double()
 
     def transposed(self, w: Parts) -> Vector:
         self.products += sum(part is not None for part in w) / 2

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from workers import GlooPool
 
 from callbacks import GameSpectrum, RunSummary, game_spectrum
+from callbacks.diagnostic import DiagnosticWarning
 from callbacks.game_spectrum import StabilityWarning
 from datamodules import PointDataModule
 from gan_modules import NSGAN, BilinearGame, DiracGAN, GameModule
@@ -43,7 +44,7 @@ def dirac(lr: float, rule: UpdateRule | None = None, **kwargs: Any) -> DiracGAN:
 
 def look(model: GameModule, callback: GameSpectrum | None = None, **kwargs: Any) -> dict[str, float]:
     """What is logged of one toy's first iterations."""
-    callback = callback or GameSpectrum(every_n_steps=1, picture=False)
+    callback = callback or GameSpectrum(every_n_steps=1, budget=None, picture=False)
     trainer = quiet_trainer(callbacks=[callback], **QUIET, **kwargs)
     trainer.fit(model, PointDataModule(batch_size=2))
     return game_values(trainer)
@@ -54,7 +55,7 @@ def game_values(trainer: Trainer) -> dict[str, float]:
 
 
 def said(caught: Any) -> list[str]:
-    return [str(w.message) for w in caught if issubclass(w.category, StabilityWarning)]
+    return [str(w.message) for w in caught if issubclass(w.category, DiagnosticWarning)]
 
 
 def wide(**kwargs: Any) -> NSGAN:
@@ -115,7 +116,7 @@ def test_a_game_that_only_turns_needs_another_rule() -> None:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_network_logs_finite_values_whatever_the_log_interval(precision: Any, tmp_path: Path) -> None:
-    callback = GameSpectrum(every_n_steps=2, vectors=12)
+    callback = GameSpectrum(every_n_steps=2, budget=None, vectors=12)
     trainer = quiet_trainer(
         callbacks=[callback], logger=CSVLogger(tmp_path, name="metrics"), default_root_dir=tmp_path,
         log_every_n_steps=50, max_steps=4, precision=precision, **QUIET,
@@ -124,7 +125,7 @@ def test_a_network_logs_finite_values_whatever_the_log_interval(precision: Any, 
     values = game_values(trainer)
     assert {"game/unstable", "game/radius", "game/rotation", "game/products", "game/seconds"} <= values.keys()
     assert all(torch.isfinite(torch.tensor(value)) for value in values.values())
-    assert values["game/products"] >= 24
+    assert values["game/products"] == values["game/vectors"] == 12
     rows = list(csv.DictReader((tmp_path / "metrics/version_0/metrics.csv").open()))
     assert [row["step"] for row in rows if row["game/radius"]] == ["1", "3"]  # steps count from 0
     assert sorted(p.name for p in (tmp_path / "spectra").iterdir()) == ["000002.png", "000004.png"]
@@ -141,7 +142,7 @@ def test_adam_may_be_looked_at_after_its_first_step() -> None:
 
 def test_training_is_the_same_bit_for_bit() -> None:
     runs = []
-    for callbacks in ([], [GameSpectrum(every_n_steps=2, vectors=12, picture=False)]):
+    for callbacks in ([], [GameSpectrum(every_n_steps=2, budget=None, vectors=12, picture=False)]):
         model = wide()
         torch.manual_seed(1)
         trainer = quiet_trainer(callbacks=callbacks, max_steps=3, **QUIET)
@@ -162,7 +163,7 @@ def test_training_is_the_same_bit_for_bit() -> None:
 def test_two_processes_see_the_spectrum_of_the_joined_batch(gloo: GlooPool) -> None:
     alone = spectrum_on_ranks(0, 1)
     first, second = gloo(spectrum_on_ranks)
-    for name in alone.keys() - {"game/seconds"}:
+    for name in alone.keys() - {"game/seconds", "game/share"}:
         assert first[name] == pytest.approx(alone[name], rel=1e-6, abs=1e-9), name
         assert first[name] == second[name], name
 
@@ -183,14 +184,14 @@ def test_rows_are_those_of_the_first_draw(monkeypatch: pytest.MonkeyPatch) -> No
     for rows, expected in ((None, 8), (5, 5)):
         networks = MLPGenerator((2,), latent_dim=3, width=8, depth=1), MLPDiscriminator((2,), width=8, depth=1)
         model = Watched(*networks, rule=Alternating(3))
-        callback = GameSpectrum(every_n_steps=2, rows=rows, vectors=3, picture=False)
+        callback = GameSpectrum(every_n_steps=2, budget=None, rows=rows, vectors=3, picture=False)
         quiet_trainer(callbacks=[callback], **QUIET).fit(model, ring())
         assert len(seen.pop()) == expected
 
 
 def test_an_optimizer_that_no_one_knows_is_named_once_and_the_spectrum_logged() -> None:
     model = DiracGAN(penalties=[R1(0.3)], theta=0.0, generator_optimizer=partial(torch.optim.Rprop, lr=0.1))
-    with pytest.warns(StabilityWarning, match="Rprop has no known linearisation") as caught:
+    with pytest.warns(DiagnosticWarning, match="Rprop has no known linearisation") as caught:
         values = look(model, max_steps=3)
     assert len(said(caught)) == 1
     assert values["game/jacobian_eigenvalue/1/real"] == pytest.approx(-0.15, abs=0.01)
@@ -214,7 +215,7 @@ def test_a_game_that_cannot_be_judged_is_told_once(
         raise error
 
     monkeypatch.setattr(game_spectrum, "GameJacobian", refuse)
-    with pytest.warns(StabilityWarning, match=text) as caught:
+    with pytest.warns(DiagnosticWarning, match=text) as caught:
         assert not look(dirac(1.0), max_steps=3)
     assert len(said(caught)) == 1
     assert len(looks) == expected
@@ -237,10 +238,51 @@ def test_what_is_no_game_is_refused() -> None:
         quiet_trainer(callbacks=[GameSpectrum()]).fit(Lonely(), loader)
 
 
-@pytest.mark.parametrize("argument", [{"every_n_steps": 0}, {"k": 0}, {"vectors": 0}, {"rows": 0}, {"warn_at": 1.5}])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"every_n_steps": 0},
+        {"k": 0},
+        {"vectors": 0},
+        {"rows": 0},
+        {"rows_per_shard": 0},
+        {"memory": 0},
+        {"budget": 0},
+        {"warn_at": 1.5},
+    ],
+)
 def test_arguments_are_checked(argument: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(argument))):
         GameSpectrum(**argument)
+
+
+def test_a_space_too_large_for_the_memory_has_fewer_vectors_which_is_said_once() -> None:
+    parameters = sum(p.numel() for player in wide().players for p in player.parameters())
+    each = 3 * 4 * parameters / 2**30
+    settings: dict[str, Any] = {"every_n_steps": 1, "budget": None, "vectors": 20, "picture": False}
+    with pytest.warns(DiagnosticWarning, match="20 vectors of .* 7 vectors are used") as caught:
+        callback = GameSpectrum(memory=7.5 * each, **settings)
+        trainer = quiet_trainer(callbacks=[callback], max_steps=2, **QUIET)
+        trainer.fit(wide(), ring())
+    assert len([text for text in said(caught) if "are used" in text]) == 1
+    assert game_values(trainer)["game/vectors"] == game_values(trainer)["game/products"] == 7
+    with pytest.warns(DiagnosticWarning, match="there are no looks"):
+        callback = GameSpectrum(memory=0.5 * each, **settings)
+        quiet_trainer(callbacks=[callback], max_steps=1, **QUIET).fit(wide(), ring())
+    assert not callback.latest
+
+
+def test_a_batch_in_shards_has_the_spectrum_of_the_whole() -> None:
+    found = []
+    for rows_per_shard in (None, 3):
+        torch.manual_seed(0)
+        networks = MLPGenerator((2,), latent_dim=3, width=16, depth=2), MLPDiscriminator((2,), width=16, depth=2)
+        model = NSGAN(*networks, generator_optimizer=sgd(0.05), discriminator_optimizer=sgd(0.05))
+        callback = GameSpectrum(1, budget=None, rows_per_shard=rows_per_shard, picture=False)
+        quiet_trainer(callbacks=[callback], max_steps=1, precision="64-true", **QUIET).fit(model, ring())
+        found.append(callback.latest)
+    for name in found[0].keys() - {"game/seconds", "game/share"}:
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-6, abs=1e-9), name
 
 
 def test_the_closing_table_has_a_row_on_stability(
@@ -248,7 +290,7 @@ def test_the_closing_table_has_a_row_on_stability(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    callbacks = [GameSpectrum(every_n_steps=1), RunSummary()]
+    callbacks = [GameSpectrum(every_n_steps=1, budget=None), RunSummary()]
     trainer = quiet_trainer(callbacks=callbacks, default_root_dir=tmp_path, **QUIET)
     trainer.fit(dirac(1.26), PointDataModule(batch_size=2))
     text = " ".join(capsys.readouterr().out.split())

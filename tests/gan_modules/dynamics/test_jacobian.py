@@ -339,3 +339,34 @@ def test_frozen_parameters_are_constants(double, check):
 def test_a_matrix_that_is_no_jacobian(matrix):
     with pytest.raises(ValueError, match="matrix"):
         MatrixJacobian(matrix, (1, 1))
+
+
+# --- a batch in pieces ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["NSGAN", "WGANGP", "R3GAN", "R1GAN", "ConditionalGAN"])
+def test_shards_of_a_batch_give_its_field_and_products_where_losses_are_means_over_rows(name, double):
+    game, batch = double(name, rows=7)
+    whole = GameJacobian(game, batch)
+    w = torch.randn(sum(whole.sizes), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parts = w[: whole.sizes[0]], w[whole.sizes[0] :]
+    for rows in (1, 3, 100):
+        shards = GameJacobian(game, batch, rows_per_shard=rows)
+        close = {"rtol": 0, "atol": 1e-10}
+        assert_close(torch.stack(shards.losses), torch.stack(whole.losses), **close)
+        assert_close(torch.cat(shards.field), torch.cat(whole.field), **close)
+        assert_close(times(shards, w), times(whole, w), **close)
+        assert_close(torch.cat(shards.transposed(parts)), torch.cat(whole.transposed(parts)), **close)
+        assert_close(sum(shards.halves(parts)), times(whole, w), **close)
+    with pytest.raises(ValueError, match="rows_per_shard=0"):
+        GameJacobian(game, batch, rows_per_shard=0)
+
+
+def test_halves_are_the_products_of_each_players_part(double):
+    jacobian = GameJacobian(*double("NSGAN"))
+    first, second = jacobian.sizes
+    w = torch.randn(first + second, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    of_first, of_second = jacobian.halves((w[:first], w[first:]))
+    alone = torch.cat([w[:first], torch.zeros_like(w[first:])])
+    assert_close(of_first, times(jacobian, alone))
+    assert_close(of_second, times(jacobian, w - alone))

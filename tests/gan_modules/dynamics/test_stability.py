@@ -12,6 +12,7 @@ from torch import nn
 
 from gan_modules import NSGAN, BilinearGame, DiracGAN, GaussianGAN, HopfGame, LinearQuadraticGame
 from gan_modules.dynamics import GameJacobian, MatrixJacobian, Play, Ritz, dense, stability, times
+from gan_modules.dynamics.projection import Projection
 from gan_modules.dynamics.stability import _Multipliers
 from gan_modules.losses import Hinge, LeastSquares, Minimax, NonSaturating, RelativisticPairing, Wasserstein
 from gan_modules.penalties import R1, R2
@@ -257,6 +258,52 @@ def test_krylov_spaces_find_the_verdict_and_the_limit(rule):
     assert "unresolved" in str(part)
 
 
+def same(part, whole):
+    """Whether two answers agree as far as a user acts on them."""
+    assert part.verdict == whole.verdict
+    assert part.kind == whole.kind
+    if whole.limit is not None:
+        assert part.limit == pytest.approx(whole.limit, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Simultaneous(), Alternating(2), Extragradient(), Optimistic(), NegativeMomentum(), Lookahead(Simultaneous(), 3)],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_one_krylov_space_gives_verdict_and_limit_of_every_rate_in_as_many_products_as_it_has_vectors(rule):
+    game = at_rest(decaying_game(60))
+    whole = stability(game, game.batch(), rule, 0.2, dense_size=1000)
+    part = stability(game, game.batch(), rule, 0.2, dense_size=0, thorough=False, vectors=24)
+    same(part, whole)
+    assert part.products == 24
+    assert not part.resolved
+
+
+def test_a_rule_with_transposed_products_is_judged_thoroughly():
+    game = at_rest(decaying_game(60))
+    whole = stability(game, game.batch(), Consensus(0.3), 0.2, dense_size=1000)
+    part = stability(game, game.batch(), Consensus(0.3), 0.2, dense_size=0, thorough=False, vectors=30)
+    same(part, whole)
+    assert part.products > 60
+
+
+@pytest.mark.parametrize("rule", [Simultaneous(), Alternating(), Extragradient()], ids=lambda rule: type(rule).__name__)
+def test_residuals_in_one_space_bound_the_true_ones(rule):
+    game = at_rest(random_game(60, 1))
+    operator = rule.operator(game.closed_form_jacobian(), Play(game, rule, 0.2).optimizers)
+    found = Projection(operator, 12).displacements(1.0)
+    step = operator.dense() - torch.eye(60, dtype=torch.float64)
+    for i, value in enumerate(found.values):
+        y = found.vector(i)
+        y = y / y.norm()
+        true = (step.to(y.dtype) @ y - value * y).norm().item()
+        # to first order in what leaves the space: exact for one gradient, near that for rules of two
+        assert true <= 1.1 * found.residuals[i].item() + 1e-12
+        if isinstance(rule, Simultaneous):
+            assert true == pytest.approx(found.residuals[i].item(), rel=1e-6, abs=1e-10)
+
+
 @pytest.mark.slow  # dense operators of hundreds of numbers: minutes
 @pytest.mark.parametrize("n", [120, 300])
 @pytest.mark.parametrize(
@@ -275,8 +322,8 @@ def test_krylov_spaces_find_growth_at_any_rate(rule):
     jacobian = random_game(80, 2).closed_form_jacobian().matrix.clone()
     jacobian[0, 0] = 3.0
     game = at_rest(LinearQuadraticGame(jacobian, 40))
-    for dense_size in (0, 1000):
-        answer = stability(game, game.batch(), rule, 0.01, dense_size=dense_size)
+    for dense_size, thorough in ((0, True), (0, False), (1000, True)):
+        answer = stability(game, game.batch(), rule, 0.01, dense_size=dense_size, thorough=thorough)
         assert answer.verdict == "unstable at any rate"
         d = answer.direction
         image = jacobian @ d
