@@ -64,7 +64,7 @@ class Trace:
             self.sequential = False
             return
         self._expect(inputs[0])
-        self.sequential &= len(inputs) == 1
+        self.sequential &= not any(isinstance(other, Tensor) for other in inputs[1:])
         self.inputs.setdefault(name, tuple(inputs[0].shape[1:]))
 
     def _after(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
