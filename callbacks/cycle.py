@@ -34,7 +34,8 @@ class Cycle:
         period: iterations of a turn, at least 2; NaN where no frequency stands out at all.
         strength: share of the motion that is that cycle, in [0, 1]: a clean one has 1; noise, a trend, a random walk
             come to .1 where 32 independent numbers are recorded, seldom to .4 where there is one.
-        amplitude: root mean square, of late, of each number's motion at the period and faster, shape (n,).
+        amplitude: root mean square of each number's motion at the period and faster, shape (n,), in the last quarter of
+            the series.
     """
 
     period: float
@@ -49,8 +50,8 @@ def dominant_cycle(series: Array) -> Cycle:
     in short ones, where a slow change of the period does not matter. In each, Hann periodograms of the differences,
     which make a random walk white, are averaged over numbers and segments. The strength is the smaller of two shares:
     of the power within an octave on either side that is in the line, less what noise would have there; and the
-    autocorrelation after a turn of what is left when the moving mean over a turn is taken off. What is dying out counts
-    less, by the size of that motion of late over that of the whole series.
+    autocorrelation after a turn of what is left when the moving mean over a turn is taken off. What dies out counts
+    less, by the size of that motion in the last quarter of the series over that in all of it.
 
     Args:
         series: shape (T, n), oldest first.
@@ -69,8 +70,9 @@ def dominant_cycle(series: Array) -> Cycle:
     # of a cycle's harmonics, which are lines as clear as itself, the one that moves the players most
     peak = max((peak for peak in peaks if peak.share >= _CLEAR * clearest), key=lambda peak: peak.power)
     motion, lag = _motion(series, peak.period)
-    latest = motion[-max(peak.span, 2 * lag + 1) :]
-    strength = min(peak.share, _correlation(latest[:-lag], latest[lag:])) * min(1.0, _size(latest) / _size(motion))
+    seen, latest = motion[-max(peak.span, 2 * lag + 1) :], motion[-(len(motion) // 4) :]
+    lasting = min(1.0, _size(latest) / _size(motion))
+    strength = lasting * min(peak.share, _correlation(seen[:-lag], seen[lag:]))
     return Cycle(peak.period, max(0.0, strength), np.sqrt((latest**2).mean(0)))
 
 

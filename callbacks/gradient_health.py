@@ -52,8 +52,7 @@ class GradientHealth(Diagnostic):
     look, at 64 parameters of each player:
 
     - ``health/update_ratio/<player>``: norm of an iteration's update over the norm of the parameters, root mean square.
-    - ``health/cosine/<player>``: between successive updates, mean: 1 straight on, -1 to and fro, and where a cycle has
-      a period p, cos(2 pi / p).
+    - ``health/cosine/<player>``: between successive updates, mean: 1 straight on, 0 at random, -1 to and fro.
     - ``health/path_angle``: cosine between the way that both players went since the last look and the field
       (-dL_G/dtheta, -dL_D/dphi) where they are now, all parameters: 1 for straight descent, near 0 where the field is
       rotation (after Berard et al., 2020, whose path is the straight line to the final point).
@@ -193,14 +192,16 @@ class GradientHealth(Diagnostic):
         if not moving:
             self.cycle = None
             return {}
-        self.cycle = dominant_cycle(np.concatenate([positions[i] / scales[i] for i in moving], axis=1))
+        # every second number tells as much
+        self.cycle = dominant_cycle(np.concatenate([positions[i][:, ::2] / scales[i] for i in moving], axis=1))
         values = {"health/cycle": self.cycle.strength}
         if self.cycle.strength >= CYCLE:
-            weights = np.concatenate([self._trajectory.weights[i] * scales[i] ** 2 for i in moving])
-            values["health/period"] = self.cycle.period
-            values["health/amplitude"] = (
-                math.sqrt(float(self.cycle.amplitude**2 @ weights)) / norm if norm else math.nan
+            weights = [self._trajectory.weights[i] for i in moving]
+            square = self.cycle.amplitude**2 @ np.concatenate(
+                [scales[i] ** 2 * w[::2] * (w.sum() / w[::2].sum()) for i, w in zip(moving, weights, strict=True)]
             )
+            values["health/period"] = self.cycle.period
+            values["health/amplitude"] = math.sqrt(square) / norm if norm else math.nan
         return values
 
 

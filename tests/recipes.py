@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import gan_modules
-from callbacks import CollapseAlarm, CurvatureSpectrum, GameSpectrum, GradientHealth, SampleMetrics
+from callbacks import CollapseAlarm, CurvatureSpectrum, GameSpectrum, GradientHealth, SampleMetrics, WeightSpectrum
 from callbacks.metrics import Pixels
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
@@ -276,6 +276,20 @@ def health_on_ranks(rank: int, world: int) -> dict[str, float]:
         callback = GradientHealth(every_n_steps=2, budget=None)
         quiet_trainer(callbacks=[callback], **off, **kwargs).fit(model, ring(train_size=600, val_size=601))
         return callback.latest
+
+    return _with_ranks(rank, world, train)
+
+
+def weights_on_ranks(rank: int, world: int) -> dict[str, float]:
+    """What WeightSpectrum logs after two iterations of gradient descent in float64."""
+
+    def train(**kwargs: Any) -> dict[str, float]:
+        sgd = partial(torch.optim.SGD, lr=0.05)
+        model = make("NSGAN", generator_optimizer=sgd, discriminator_optimizer=sgd)
+        off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
+        spectrum = WeightSpectrum(every_n_steps=2, budget=None)
+        quiet_trainer(callbacks=[spectrum], **off, **kwargs).fit(model, ring())
+        return spectrum.latest
 
     return _with_ranks(rank, world, train)
 
