@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -103,8 +104,8 @@ Rule = Callable[[History, Setting], Finding | None]
 HUGE = 1e6
 #: lr / h* from which on the run is about to lose its stability
 NEAR_LIMIT = 0.9
-#: of a measured cycle, from which on it is one
-CYCLE = 0.5
+#: strength of a measured cycle, from which on it is one
+CYCLE = 0.7
 #: share of a turn's size that is left at the next look, below which it dies out
 DECAYS = 0.7
 #: share of D's slope that reaches the generator, or of the largest signal that it has had
@@ -112,13 +113,14 @@ SIGNAL = 1e-3
 #: P(D(real) > D(fake)) from which on D tells every sample from every other
 SEPARATES = 0.995
 #: share of the gap between training rows and generated ones by which held-out rows fall short of training rows
-OVERFITS = 0.5
+OVERFITS = 0.3
 #: share of modes, or of the reals' diversity, below which modes are missing
 MISSING = 0.75
 #: share of samples between modes, above what real samples score
 BETWEEN = 0.1
-#: share of samples that are as near to training samples as few of these are to each other, above that of real samples
-COPIES = 0.1
+#: share of samples that are as near to training samples as few of these are to each other, above that of real samples;
+#: and authenticity over that of real samples (samples that lie close together are near to training samples, too)
+COPIES, AUTHENTIC = 0.1, 0.25
 #: share of the reals' coverage, or multiple of their Frechet distance, past which samples are unlike the data
 UNLIKE_COVERAGE, UNLIKE_DISTANCE = 0.5, 10.0
 
@@ -156,9 +158,9 @@ def limit_cycle(h: History, s: Setting) -> Finding | None:
     if len(sizes) > 1 and sizes[-1] < DECAYS * sizes[-2]:  # a damped turn towards the equilibrium
         return None
     evidence = [f"the players return every {period:.3g} iterations (strength {strength:.2f} of 1)"]
-    predicted = h.last("game/period")
-    if predicted is not None:
-        evidence.append(f"the game's spectrum predicts a period of {predicted:.3g}")
+    turn = h.last("game/eigenvalue/1/imag")
+    if turn:
+        evidence.append(f"the game's leading eigenvalue turns once in {2 * math.pi / abs(turn):.3g}")
     return Finding("limit cycle", tuple(evidence), *_damp(s))
 
 
@@ -215,7 +217,7 @@ def discriminator_overpowering(h: History, s: Setting) -> Finding | None:
 def discriminator_overfitting(h: History, s: Setting) -> Finding | None:
     """D knows the training rows by heart: held-out rows look like generated ones to it."""
     value, error = h.last("health/overfitting"), h.last("health/overfitting_error")
-    if value is None or value < OVERFITS or (error is not None and value < 3 * error):
+    if value is None or value < OVERFITS or (error is not None and value < 5 * error):
         return None
     training, held_out = h.last("health/auc/train"), h.last("health/auc/held_out")
     evidence = [f"D(held-out) is {100 * value:.0f} % of the way from D(training) to D(generated)"]
@@ -291,11 +293,13 @@ def spectral_collapse(h: History, s: Setting) -> Finding | None:
 def memorisation(h: History, s: Setting) -> Finding | None:
     """Samples repeat training rows."""
     value, floor = h.last("copies"), h.last("copies_floor") or 0.0
-    if value is None or value < floor + COPIES:
+    authentic = h.relative("authenticity")
+    if value is None or value < floor + COPIES or authentic is None or authentic > AUTHENTIC:
         return None
     evidence = [
         f"{100 * value:.0f} % of samples are as near to a training row as 1 % of these are to each other, of held-out "
-        f"rows {100 * floor:.0f} %"
+        f"rows {100 * floor:.0f} %",
+        f"authenticity is {authentic:.2f} of that of held-out rows",
     ]
     return Finding(
         "memorisation", tuple(evidence), _augment(s),

@@ -18,7 +18,7 @@ WELL = {
     "fid": 2.0, "fid_floor": 0.7, "coverage": 0.98, "coverage_floor": 1.0, "recall": 0.9, "recall_floor": 0.96,
     "precision": 0.88, "precision_floor": 0.96, "vendi": 11.0, "vendi_floor": 11.6, "modes": 10.0, "modes_floor": 10.0,
     "mode_share_min": 0.08, "mode_share_min_floor": 0.09, "between": 0.12, "between_floor": 0.08,
-    "copies": 0.016, "copies_floor": 0.01,
+    "copies": 0.016, "copies_floor": 0.01, "authenticity": 0.5, "authenticity_floor": 0.6,
     "health/signal": 0.2, "health/signal_share": 0.4, "health/auc/train": 0.8, "health/auc/held_out": 0.78,
     "health/overfitting": 0.1, "health/overfitting_error": 0.05, "health/cycle": 0.1, "game/lr_over_limit": 0.5,
     "game/unstable": 0.0, "loss/generator": 0.7, "loss/discriminator": 0.6, "logits/real": 0.3, "logits/fake": -0.3,
@@ -28,11 +28,11 @@ UNLIKE = {"fid": 100.0, "coverage": 0.1, "recall": 0.3, "precision": 0.1}
 ILL: dict[str, Mapping[str, float]] = {
     "numerical trouble": {"numbers/non_finite": 1.0},
     "spectral collapse": {"weights/discriminator/spectral_collapse": 1.0},
-    "memorisation": {"copies": 0.6},
+    "memorisation": {"copies": 0.6, "authenticity": 0.05},
     "discriminator overfitting": {
         "health/overfitting": 0.9, "health/auc/train": 0.99, "health/auc/held_out": 0.55,
     },
-    "limit cycle": {"health/cycle": 0.95, "health/period": 61.0, "game/period": 60.0},
+    "limit cycle": {"health/cycle": 0.95, "health/period": 61.0, "game/eigenvalue/1/imag": 0.1},
     "divergence ahead": {"game/lr_over_limit": 1.05, "game/radius": 1.01},
     "vanishing gradient": {"health/signal": 1e-9, "health/signal_share": 1e-8} | UNLIKE,
     "mode collapse": {"modes": 3.0, "vendi": 3.0, "recall": 0.2, "coverage": 0.3},
