@@ -114,6 +114,8 @@ SIGNAL = 1e-3
 SEPARATES = 0.995
 #: share of the gap between training rows and generated ones by which held-out rows fall short of training rows
 OVERFITS = 0.3
+#: share of the reals' recall below which, or multiple of a run's best Frechet distance above which, samples suffer
+POOR_RECALL, WORSE = 0.5, 1.5
 #: share of modes, or of the reals' diversity, below which modes are missing
 MISSING = 0.75
 #: share of samples between modes, above what real samples score
@@ -215,10 +217,15 @@ def discriminator_overpowering(h: History, s: Setting) -> Finding | None:
 
 
 def discriminator_overfitting(h: History, s: Setting) -> Finding | None:
-    """D knows the training rows by heart: held-out rows look like generated ones to it."""
+    """D knows the training rows by heart, held-out rows look like generated ones to it, and samples suffer."""
     value, error = h.last("health/overfitting"), h.last("health/overfitting_error")
     if value is None or value < OVERFITS or (error is not None and value < 5 * error):
         return None
+    recall, distances = h.relative("recall"), h.series("fid")
+    poor = recall is not None and recall < POOR_RECALL
+    worse = bool(distances) and distances[-1] > WORSE * min(distances)
+    if not poor and not worse and (recall is not None or distances):
+        return None  # with few data every D does, and samples may be as good as they can be
     training, held_out = h.last("health/auc/train"), h.last("health/auc/held_out")
     evidence = [f"D(held-out) is {100 * value:.0f} % of the way from D(training) to D(generated)"]
     if training is not None and held_out is not None:
@@ -240,7 +247,7 @@ def mode_collapse(h: History, s: Setting) -> Finding | None:
         if value is not None and floor and value < MISSING * floor:
             evidence.append(f"{word} {value:.3g}, real samples {floor:.3g}")
     recall = h.relative("recall")
-    if recall is not None and recall < 0.5:
+    if recall is not None and recall < POOR_RECALL:
         evidence.append(f"recall is {recall:.2f} of what real samples score")
     if len(evidence) < 2 or any(h.improves(name) for name in ("vendi", "recall", "coverage") if h.series(name)):
         return None  # or it has yet to learn

@@ -30,7 +30,7 @@ ILL: dict[str, Mapping[str, float]] = {
     "spectral collapse": {"weights/discriminator/spectral_collapse": 1.0},
     "memorisation": {"copies": 0.6, "authenticity": 0.05},
     "discriminator overfitting": {
-        "health/overfitting": 0.9, "health/auc/train": 0.99, "health/auc/held_out": 0.55,
+        "health/overfitting": 0.9, "health/auc/train": 0.99, "health/auc/held_out": 0.55, "recall": 0.3,
     },
     "limit cycle": {"health/cycle": 0.95, "health/period": 61.0, "game/eigenvalue/1/imag": 0.1},
     "divergence ahead": {"game/lr_over_limit": 1.05, "game/radius": 1.01},
