@@ -72,7 +72,7 @@ def _draw(panel: Panel, curves: dict[str, Curve], key: str) -> Markup | None:
     if not names or max(len(curves[name][0]) for name in names) < 2:
         return None
     short = _short(names)
-    with axes(height=2.7) as (figure, ax):
+    with axes() as (figure, ax):
         lines = []
         for name, label in zip(names, short, strict=True):
             iterations, values = curves[name]
@@ -91,11 +91,13 @@ def _draw(panel: Panel, curves: dict[str, Curve], key: str) -> Markup | None:
         ax.set_xlabel("iteration")
         if len(names) > 1:
             figure.legend(handles=lines, loc="outside lower center", ncols=2 if max(map(len, short)) < 24 else 1)
-        last = ", ".join(f"{name} {curves[name][1][-1]:.4g}" for name in names)
+        last = [f"{curves[name][1][-1]:.4g}" for name in names]
+        if len(names) > 1:
+            last = [f"{label} {value}" for label, value in zip(short, last, strict=True)]
         floors = any(f"{name}_floor" in curves for name in names)
-        caption = f"Last: {last}." + (" Dashed: real samples." if floors else "")
+        caption = f"Last: {', '.join(last)}." + (" Dashed: real samples." if floors else "")
         first, end = min(curves[name][0][0] for name in names), max(curves[name][0][-1] for name in names)
-        return vector(figure, key, f"{panel.title} from iteration {first} to {end}. {caption}", caption)
+        return vector(figure, key, f"Curves of {panel.title} from iteration {first} to {end}. {caption}", caption)
 
 
 def _later(name: str) -> bool:

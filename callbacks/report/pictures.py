@@ -42,7 +42,7 @@ _METADATA = {name: None for name in ("Creator", "Date", "Format", "Type")}
 
 
 @contextmanager
-def axes(height: float = 3.0, width: float = 4.6) -> Iterator[tuple[Figure, Any]]:
+def axes(height: float = 2.8, width: float = 4.1) -> Iterator[tuple[Figure, Any]]:
     """A figure of a size that reads on a phone as on a page, in inches, and its axes."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -92,13 +92,21 @@ def _inline(document: str, key: str, alt: str) -> str:
     svg = re.sub(r"<!--.*?-->|<style.*?</style>", "", svg, flags=re.S)
     head, body = svg.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
+    # ids are needed where something refers to them, and once: matplotlib repeats definitions that are equal
     referenced = set(re.findall(r'(?:href="|url\()#([\w-]+)', body))
-    body = re.sub(r' id="([\w-]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in referenced else "", body)
+    body = re.sub(r' id="([\w-]+)"', lambda m: _id(m[1], key, referenced), body)
     body = re.sub(r'((?:xlink:href="|url\()#)', rf"\g<1>{key}-", body).replace("xlink:href", "href")
     body = re.sub(r"font: ((?:\d+ )?)([\d.]+px)[^;\"]*", _font, body)
     body = re.sub(r"#([0-9a-f]{2})\1\1\b", _neutral, body)
     body = re.sub(r"<text (?![^>]*fill)", '<text fill="currentColor" ', body)
     return f'<svg {box[0] if box else ""} role="img" aria-label="{escape(alt)}">{body.strip()}'
+
+
+def _id(name: str, key: str, wanted: set[str]) -> str:
+    if name not in wanted:
+        return ""
+    wanted.remove(name)
+    return f' id="{key}-{name}"'
 
 
 def _font(match: re.Match[str]) -> str:

@@ -10,12 +10,16 @@ from callbacks.report.pictures import BLUE, ORANGE, axes, image, row, vector
 from callbacks.sample_grid import image_grid
 
 #: pixels of a grid's images together, so that a page of large ones stays small
-_PIXELS = 300_000
+_PIXELS = 200_000
 _POINTS = 1000
 
 
 def draw_samples(samples: Tensor, reals: Tensor | None) -> Markup:
     """Generated samples (N, *shape), and held-out ones beside or beneath them."""
+    finite = samples.flatten(1).isfinite().all(1)
+    if not finite.any():
+        return tag("p", "No sample is finite.", class_="soft")
+    samples = samples[finite]
     if samples.ndim == 4:
         return _images(samples, reals)
     if samples.ndim == 2 and samples.shape[1] == 1:
@@ -49,7 +53,7 @@ def _points(samples: Tensor, reals: Tensor | None) -> Markup:
         directions = torch.linalg.svd(base - center, full_matrices=False)[2][:2].T
         x, y = (x - center) @ directions, None if y is None else (y - center) @ directions
         labels = ("first principal direction of the data", "second")
-    with axes(height=4.4) as (figure, ax):
+    with axes(height=4.0) as (figure, ax):
         if y is not None:
             ax.scatter(
                 *y.T, s=5, marker="o", color=BLUE, alpha=0.55, linewidths=0, label="held-out data", rasterized=True
@@ -75,7 +79,7 @@ def _numbers(samples: Tensor, reals: Tensor | None) -> Markup:
     words = f"Generated numbers, mean {float(x.mean()):.4g}, standard deviation {float(x.std(correction=0)):.4g}"
     if y is not None:
         words += f"; held-out data {float(y.mean()):.4g}, {float(y.std(correction=0)):.4g}"
-    with axes(height=3.0) as (figure, ax):
+    with axes() as (figure, ax):
         if y is not None:
             ax.hist(y, bins, density=True, color=BLUE, alpha=0.5, label="held-out data")
         ax.hist(x, bins, density=True, histtype="step", color=ORANGE, linewidth=1.8, label="samples")
@@ -92,7 +96,7 @@ def draw_modes(generated: list[float], real: list[float]) -> Markup:
     words = f"{len(real) - len(lost)} of {len(real)} modes have at least a fifth of their share in the data"
     words += f"; missing: {', '.join(map(str, lost[:20]))}{', ...' if len(lost) > 20 else ''}" if lost else ""
     words += f". {100 * outside:.3g} % of the samples are in no mode" if outside > 5e-4 else ""
-    with axes(height=2.8) as (figure, ax):
+    with axes() as (figure, ax):
         place = torch.arange(len(real)).double().numpy()
         ax.bar(place - 0.2, real, 0.4, color=BLUE, label="data")
         ax.bar(place + 0.2, generated, 0.4, color=ORANGE, label="samples")

@@ -25,9 +25,9 @@ def game(record: Record, diagnostic: Any) -> Markup | None:
     if answer is None:
         return None
     finite = math.isfinite(answer.lr_over_limit) and answer.lr_over_limit > 0
-    words = f"At these learning rates the game is {answer.verdict}" + (
-        f": lr / h* = {answer.lr_over_limit:.3g}." if finite else "."
-    )
+    words = f"Taken for an equilibrium, this point is {answer.verdict}"
+    words += f": lr / h* = {answer.lr_over_limit:.3g}" if finite else ""
+    words += f", with a turn every {answer.period:.3g} iterations." if math.isfinite(answer.period) else "."
     if not answer.resolved:
         words += " Slow motions are not resolved: the fast ones alone are judged."
     drawn = []
@@ -35,7 +35,7 @@ def game(record: Record, diagnostic: Any) -> Markup | None:
         ("multipliers", draw_multipliers, "Multipliers of the update: inside the unit circle a displacement shrinks"),
         ("exponents", draw_exponents, "Eigenvalues of rate x Jacobian: real part growth, imaginary part turn"),
     ):
-        with axes(height=4.6) as (figure, ax):
+        with axes(height=4.2) as (figure, ax):
             draw(ax, answer)
             values = answer.multipliers if key == "multipliers" else answer.exponents
             largest = complex(values[0]) if len(values) else 0j
@@ -64,7 +64,7 @@ def weights(record: Record, diagnostic: Any) -> Markup | None:
 
 
 def _singular_values(player: str, spectra: Mapping[str, Sequence[float]]) -> Markup:
-    with axes(height=3.2) as (figure, ax):
+    with axes(height=3.1) as (figure, ax):
         for i, (name, values) in enumerate(spectra.items()):
             shown = [
                 (k / max(len(values) - 1, 1), v / values[0]) for k, v in enumerate(values) if v > _ZERO * values[0]
@@ -105,7 +105,7 @@ def _density(player: str, density: Any) -> Markup:
     grid = torch.linspace(low - room, high + room, 240, dtype=torch.float64)
     values = density.smoothed(grid, 0.012 * (high - low) or 0.02 * largest)
     least = 1e-5 * float(values.max())
-    with axes(height=3.0) as (figure, ax):
+    with axes() as (figure, ax):
         ax.fill_between(grid.numpy(), least, values.clamp_min(least).numpy(), color=COLORS[0], alpha=0.3, linewidth=0)
         ax.plot(grid.numpy(), values.clamp_min(least).numpy(), linewidth=1)
         ax.plot(density.nodes.numpy(), [least] * len(density.nodes), "|", color=COLORS[1], markersize=9)
@@ -123,7 +123,7 @@ def _density(player: str, density: Any) -> Markup:
 
 
 def _jacobian(values: torch.Tensor) -> Markup:
-    with axes(height=3.0) as (figure, ax):
+    with axes() as (figure, ax):
         places = range(1, values.shape[1] + 1)
         for one in values:
             ax.plot(places, one.clamp_min(1e-12).numpy(), color=COLORS[0], alpha=0.45, linewidth=1, marker=".")
@@ -146,7 +146,7 @@ def power(record: Record) -> Markup | None:
     metric = found[0]
     distance = record.values.get(metric.name)
     words = "" if distance is None else f"They are {distance:.3g} decades apart, root mean square."
-    with axes(height=3.0) as (figure, ax):
+    with axes() as (figure, ax):
         frequencies = metric.frequencies.numpy()
         ax.plot(frequencies, metric.real.clamp_min(1e-30).numpy(), marker=".", label="held-out data")
         ax.plot(frequencies, metric.generated.clamp_min(1e-30).numpy(), marker=".", linestyle="--", label="samples")
