@@ -52,14 +52,15 @@ class CurvatureSpectrum(Diagnostic):
       the largest modulus: below 0 the loss asks for it, above it resists.
     - ``curvature/jacobian/sigma_1``, ``/sigma_min``: extreme singular values of dG/dz, means over ``samples`` latents,
       in units of training space; ``/effective_rank``: exponential of the entropy of their shares (Roy and Vetterli,
-      2007), from 1 to the latent dimension; ``/alive``: how many are above a tenth of the largest at any latent.
+      2007), from 1 to the latent dimension; ``/alive``: how many are above a tenth of the largest at any latent. All
+      are 0 where samples do not depend on latents.
     - ``curvature/smoothness``: |grad_x D(x + s) - grad_x D(x)| / |grad_x D(x)| over |s| / R, root mean squares over
       real rows, generated rows and random points between them; s is random of length ``step`` R, R the root of the
       data's total variance. 0 for a linear D, 1 for a quadratic bowl around the data, more the rougher it is. Also for
       each of them, ``/real``, ``/generated``, ``/between``.
 
     The networks are judged as they are in training (Hessians) and in evaluation (Jacobian, diversity, smoothness).
-    Games without samples, and generators without latents, have only what applies.
+    Games without samples have only what applies to them; where no weight moves samples apart there is no diversity.
 
     Cost of one look: ``vectors`` products with each player's Hessian, a gradient or two each, and latent_dim products
     with the generator's Jacobian at ``samples`` rows; memory is ``vectors`` vectors of the larger player's size. That
@@ -128,7 +129,7 @@ class CurvatureSpectrum(Diagnostic):
             if not any(p.requires_grad for p in player.parameters())
         ]
         if still:
-            self.complain(trainer, f"no Hessians: the {' and the '.join(still)} has no trained parameters.")
+            self.complain(trainer, f"no Hessians: no parameter of the {' and of the '.join(still)} is trained.")
             return values
         return values | self._hessians(trainer, pl_module, game_batch)
 
@@ -205,15 +206,14 @@ class CurvatureSpectrum(Diagnostic):
     def _generator_jacobian(self, pl_module: GANModule, batch: GameBatch) -> dict[str, float]:
         labels = None if batch.labels is None else batch.labels[: self.samples]
         found = generator_singular_values(pl_module.generator, batch.z[: self.samples], labels)
-        if not found.any():
-            return {}
         self.singular_values = found
-        shares = found / found.sum(1, keepdim=True)
+        total = found.sum(1, keepdim=True)
+        entropy = torch.special.entr(found / total.clamp_min(torch.finfo(found.dtype).tiny)).sum(1)
         largest = joined(found.max().reshape(1).to(batch.z)).max().cpu()
         rows = {
             "sigma_1": found[:, 0],
             "sigma_min": found[:, -1],
-            "effective_rank": torch.special.entr(shares).sum(1).exp(),
+            "effective_rank": entropy.exp() * (found[:, 0] > 0),
             "alive": (found > _ALIVE * largest).double().sum(1),
         }
         return _means(pl_module, {f"curvature/jacobian/{name}": value.mean() for name, value in rows.items()}, batch.z)

@@ -153,6 +153,16 @@ def test_the_generators_singular_values_are_those_of_its_matrix() -> None:
     assert callback.singular_values.shape == (5, 2)
 
 
+def test_a_generator_of_one_point_has_no_direction_alive() -> None:
+    class Point(Scales):
+        def forward(self, z: Tensor) -> Tensor:
+            return 0 * z + self.scales
+
+    values = look(standing(GANModule, Point(), Bowl(1.0, 1.0), loss=Wasserstein()), precision="64-true")
+    assert [values[f"jacobian/{name}"] for name in ("sigma_1", "sigma_min", "effective_rank", "alive")] == [0.0] * 4
+    assert "generator/diversity_flat" not in values
+
+
 def test_smoothness_of_a_plane_and_of_a_bowl() -> None:
     class Plane(nn.Linear):
         def __init__(self) -> None:
@@ -186,7 +196,7 @@ def test_frozen_networks_leave_the_hessians_out() -> None:
             pl_module.generator.requires_grad_(False)
 
     callback = CurvatureSpectrum(every_n_steps=1, budget=None)
-    with pytest.warns(DiagnosticWarning, match="no Hessians: the generator has no trained parameters"):
+    with pytest.warns(DiagnosticWarning, match="no Hessians: no parameter of the generator is trained"):
         quiet_trainer(callbacks=[Frozen(), callback], **QUIET).fit(make("NSGAN"), ring())
     assert "curvature/smoothness" in callback.latest
     assert "curvature/generator/max" not in callback.latest
