@@ -17,8 +17,7 @@ from torch.nn.utils import parametrize
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-import callbacks
-from callbacks import Diagnosis, GameSpectrum, SampleMetrics
+from callbacks import Diagnosis, GameSpectrum, GradientHealth, SampleMetrics, WeightSpectrum
 from callbacks.failures import Observation
 from callbacks.metrics import (
     Authenticity,
@@ -32,10 +31,10 @@ from callbacks.metrics import (
 from datamodules import GaussianDataModule, GaussianMixtureDataModule, GridDataModule, PointDataModule, RingDataModule
 from datamodules.base import GANDataModule
 from datamodules.whitening import Standardize
-from gan_modules import NSGAN, R1GAN, R3GAN, WGAN, WGANGP, Adam, DiracGAN, GANModule, MinimaxGAN
+from gan_modules import NSGAN, R1GAN, R3GAN, WGAN, WGANGP, Adam, DiracGAN, GANModule, HingeGAN, MinimaxGAN
 from gan_modules.losses import NonSaturating, Wasserstein
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
-from gan_modules.penalties import R1, WeightClipping
+from gan_modules.penalties import R1, R2, WeightClipping
 from gan_modules.rules import Alternating, Simultaneous
 from studies.diagnosis_truth import (
     CYCLE,
@@ -56,17 +55,25 @@ from studies.kept import kept
 
 # --- data -------------------------------------------------------------------------------------------------------------
 
-POINT, RING, GAUSSIAN, CLOUD = "point", "ring", "gaussian", "cloud"
-GRID, MIXTURE = "grid", "mixture"
+POINT, RING, GAUSSIAN, CLOUD, NARROW = "point", "ring", "gaussian", "cloud", "narrow ring"
+GRID, MIXTURE, NARROW_GRID, OTHER_GAUSSIAN, OTHER_CLOUD = (
+    "grid",
+    "mixture",
+    "narrow grid",
+    "other gaussian",
+    "other cloud",
+)
 DATA: dict[str, Callable[..., GANDataModule]] = {
     POINT: PointDataModule,
     RING: partial(RingDataModule, modes=8, std=0.1),
+    NARROW: partial(RingDataModule, modes=8, std=0.04),
     GAUSSIAN: partial(GaussianDataModule, spectrum=(1.0, 0.5)),
     CLOUD: partial(GaussianDataModule, dimension=16, condition_number=4.0),
     GRID: partial(GridDataModule, side=3, spacing=1.0, std=0.1, whitening=Standardize()),
-    MIXTURE: partial(
-        GaussianMixtureDataModule, modes=8, dimension=6, std=0.1, separation=2.0, whitening=Standardize()
-    ),
+    NARROW_GRID: partial(GridDataModule, side=3, spacing=1.0, std=0.04, whitening=Standardize()),
+    OTHER_GAUSSIAN: partial(GaussianDataModule, spectrum=(2.0, 0.3), truth_seed=1),
+    OTHER_CLOUD: partial(GaussianDataModule, dimension=12, condition_number=2.0, truth_seed=1),
+    MIXTURE: partial(GaussianMixtureDataModule, modes=8, dimension=6, std=0.1, separation=2.0, whitening=Standardize()),
 }
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -259,24 +266,30 @@ CASES: dict[str, Case] = {
     "Dirac R1": DIRAC(HEALTHY, dirac(None, 0.3, Alternating()), lr=(0.5, 0.5)),
     # vanishing gradient
     "minimax, D fast": Case(
-        VANISHING, partial(MinimaxGAN, rule=Alternating(n_critic=5)), partial(mlps, shift=4.0), lr=(1e-3, 1e-2), beta1=0.5
+        VANISHING,
+        partial(MinimaxGAN, rule=Alternating(n_critic=5)),
+        partial(mlps, shift=4.0),
+        lr=(1e-3, 1e-2),
+        beta1=0.5,
     ),
     "minimax, D first": Case(
         VANISHING, MinimaxGAN, partial(mlps, shift=2.0), lr=(1e-3, 3e-3), beta1=0.5, rates=Rates((0.0, 1.0), at=0.2)
     ),
-    "minimax, SGD": Case(VANISHING, partial(MinimaxGAN, rule=Alternating(n_critic=3)), lr=(0.05, 0.2), beta1=None),
+    "minimax, SGD": Case(VANISHING, MinimaxGAN, partial(mlps, shift=3.0), lr=(0.05, 0.2), beta1=None),
     # discriminator overfitting
     "WGAN-GP, few rows": Case(OVERFITTING, WGP, partial(mlps, width=(32, 256)), train_size=128),
-    "R1, few rows": Case(OVERFITTING, partial(R1GAN, gamma=0.01), partial(mlps, width=(32, 256)), train_size=128),
+    "R1, few rows": Case(OVERFITTING, partial(R1GAN, gamma=0.01), partial(mlps, width=(32, 256)), train_size=100),
     "R3, few rows": Case(OVERFITTING, partial(R3GAN, gamma=0.01), partial(mlps, width=(32, 256)), train_size=128),
     # memorisation
-    "R1, bank": Case(MEMORISATION, R1_, partial(banked, points=128), lr=(1e-2, 1e-3), train_size=128),
-    "R3, wide, few rows": Case(MEMORISATION, R3_, partial(mlps, width=(256, 256), latent_dim=16), train_size=100),
+    "R1, bank": Case(MEMORISATION, R1_, partial(banked, points=128), lr=(2e-2, 2e-3), train_size=128),
+    "R3, bank": Case(MEMORISATION, R3_, partial(banked, points=160), lr=(2e-2, 2e-3), train_size=128),
+    "WGAN-GP, bank": Case(MEMORISATION, WGP, partial(banked, points=128), lr=(2e-2, 2e-3), train_size=128),
     # limit cycle
     "Dirac NS": DIRAC(CYCLE, dirac(NonSaturating(), 0.0, _SIMULTANEOUS), lr=(0.1, 0.1)),
     "Dirac minimax, alternating": DIRAC(CYCLE, dirac(None, 0.0, Alternating()), lr=(0.1, 0.1)),
     "linear W": LINEAR(CYCLE, plain(Wasserstein(), 0.0, Alternating()), lr=(0.05, 0.05)),
     "NS, momentum": Case(CYCLE, NSGAN, lr=(3e-3, 3e-3), beta1=0.9),
+    "minimax, momentum": Case(CYCLE, partial(MinimaxGAN, rule=_SIMULTANEOUS), lr=(3e-3, 3e-3), beta1=0.9),
     # divergence ahead
     "Dirac W, near h*": DIRAC(
         DIVERGENCE, dirac(Wasserstein(), 0.3, _SIMULTANEOUS), lr=(0.285, 0.285), beyond=1.0, past=1.2
@@ -288,40 +301,104 @@ CASES: dict[str, Case] = {
         DIVERGENCE, R1_, lr=(0.05, 0.05), beta1=None, rates=Rates((1, 1), (18, 18), at=0.3, over=0.7), beyond=1.0
     ),
     "small R1, rates grow": Case(
-        DIVERGENCE, R1_, SMALL, lr=(0.1, 0.1), beta1=None, toy=True, rates=Rates((1, 1), (10, 10), at=0.3, over=0.7), beyond=1.0
+        DIVERGENCE,
+        R1_,
+        SMALL,
+        lr=(0.1, 0.1),
+        beta1=None,
+        toy=True,
+        rates=Rates((1, 1), (10, 10), at=0.3, over=0.7),
+        beyond=1.0,
     ),
     # mode collapse
     "R1, D stops": Case(MODES, R1_, rates=Rates((1, 1), (1, 0))),
     "minimax, D stops": Case(MODES, MinimaxGAN, rates=Rates((1, 1), (1, 0)), beta1=0.5),
     "R1, G x 50": Case(MODES, R1_, rates=Rates((1, 1), (50, 1))),
     # manifold collapse
-    "R1, narrow G": Case(MANIFOLD, R1_, partial(mlps, latent_dim=1, width=(16, 64), depth=(2, 3), activation=("tanh", "leaky_relu"))),
-    "R3, smooth G": Case(MANIFOLD, R3_, partial(mlps, latent_dim=2, width=(8, 64), depth=(2, 3), activation=("tanh", "leaky_relu"))),
+    "R1, narrow G": Case(
+        MANIFOLD, R1_, partial(mlps, latent_dim=1, width=(16, 64), depth=(2, 3), activation=("tanh", "leaky_relu"))
+    ),
+    "R3, smooth G": Case(
+        MANIFOLD, R3_, partial(mlps, latent_dim=2, width=(8, 64), depth=(2, 3), activation=("tanh", "leaky_relu"))
+    ),
     # spectral collapse
     "R1, D of rank 1": Case(SPECTRAL, R1_, partial(mlps, rank=(0, 1))),
     "R1, G of rank 1": Case(SPECTRAL, R1_, partial(mlps, rank=(1, 0))),
     "NS, clipped": Case(SPECTRAL, partial(NSGAN, constraint=WeightClipping(0.02)), beta1=0.5),
     "WGAN, clipped": Case(SPECTRAL, WGAN, lr=(1e-3, 1e-3)),
     # numerical trouble
-    "W, no bound": Case(NUMERICAL, partial(GANModule, loss=Wasserstein(), rule=_SIMULTANEOUS), lr=(0.05, 0.05), beta1=None),
+    "W, no bound": Case(
+        NUMERICAL, partial(GANModule, loss=Wasserstein(), rule=_SIMULTANEOUS), lr=(0.05, 0.05), beta1=None
+    ),
     "R1, rates run away": Case(
         NUMERICAL, R1_, lr=(0.05, 0.05), beta1=None, rates=Rates((1, 1), (300, 300), at=0.3, over=0.7)
     ),
     "W, half precision": Case(NUMERICAL, partial(GANModule, loss=Wasserstein()), lr=(1e-2, 1e-2), precision="16-true"),
-}  # fmt: skip
+}
+#: ways that no threshold was chosen on
+UNSEEN_CASES: dict[str, Case] = {
+    "R1, gamma 0.3": Case(HEALTHY, partial(R1GAN, gamma=0.3)),
+    "Dirac W R1": DIRAC(HEALTHY, dirac(Wasserstein(), 0.5, Alternating()), lr=(0.2, 0.2)),
+    "minimax, far": Case(VANISHING, MinimaxGAN, partial(mlps, shift=5.0), lr=(1e-3, 5e-3), beta1=0.5),
+    "hinge, few rows": Case(
+        OVERFITTING, partial(HingeGAN, penalties=(R1(0.01),)), partial(mlps, width=(32, 256)), train_size=128
+    ),
+    "R2 and R1, bank": Case(
+        MEMORISATION,
+        partial(R1GAN, gamma=0.05, penalties=(R2(0.05),)),
+        partial(banked, points=128),
+        lr=(2e-2, 2e-3),
+        train_size=128,
+    ),
+    "Dirac W, alternating": DIRAC(CYCLE, dirac(Wasserstein(), 0.0, Alternating()), lr=(0.05, 0.05)),
+    "linear W, unequal rates": LINEAR(CYCLE, plain(Wasserstein(), 0.0, Alternating()), lr=(0.03, 0.12)),
+    "Dirac W, gamma 0.5, near h*": DIRAC(
+        DIVERGENCE, dirac(Wasserstein(), 0.5, _SIMULTANEOUS), lr=(0.48, 0.48), beyond=1.0, past=1.2
+    ),
+    "linear W, gamma 0.5, near h*": LINEAR(
+        DIVERGENCE, plain(Wasserstein(), 0.5, _SIMULTANEOUS), lr=(0.48, 0.48), beyond=1.0, past=1.2
+    ),
+    "WGAN-GP, critic stops": Case(MODES, WGP, rates=Rates((1, 1), (1, 0))),
+    "R3, D stops": Case(MODES, R3_, rates=Rates((1, 1), (1, 0))),
+    "WGAN-GP, narrow G": Case(
+        MANIFOLD, WGP, partial(mlps, latent_dim=1, width=(16, 64), depth=(2, 3), activation=("tanh", "leaky_relu"))
+    ),
+    "R3, D of rank 2": Case(SPECTRAL, R3_, partial(mlps, rank=(0, 2))),
+    "hinge, clipped": Case(SPECTRAL, partial(HingeGAN, constraint=WeightClipping(0.02)), beta1=0.5),
+    "NS, rates run away": Case(
+        NUMERICAL, NSGAN, lr=(0.05, 0.05), beta1=None, rates=Rates((1, 1), (1000, 1000), at=0.3, over=0.7)
+    ),
+}
+CASES |= UNSEEN_CASES
 
 #: what thresholds may be chosen on
 TUNING: tuple[tuple[str, str], ...] = (
-    ("R1", RING), ("R3", RING), ("NS", RING), ("WGAN-GP", RING), ("NS", GAUSSIAN), ("R1", GAUSSIAN), ("Dirac R1", POINT), ("small R1", GAUSSIAN),
-    ("minimax, D fast", RING), ("minimax, D first", RING), ("minimax, SGD", RING),
-    ("R3, few rows", CLOUD), ("WGAN-GP, few rows", CLOUD), ("R1, few rows", CLOUD),
-    ("R1, bank", CLOUD), ("R3, wide, few rows", CLOUD),
-    ("Dirac NS", POINT), ("Dirac minimax, alternating", POINT), ("linear W", GAUSSIAN), ("NS, momentum", RING),
-    ("Dirac W, near h*", POINT), ("linear W, near h*", GAUSSIAN), ("R1, rates grow", RING), ("small R1, rates grow", GAUSSIAN),
-    ("R1, D stops", RING), ("minimax, D stops", RING), ("R1, G x 50", RING),
-    ("R1, narrow G", RING), ("R3, smooth G", RING),
-    ("R1, D of rank 1", RING), ("R1, G of rank 1", RING), ("NS, clipped", RING), ("WGAN, clipped", RING),
-    ("W, no bound", RING), ("R1, rates run away", RING), ("W, half precision", RING),
+    ("R1", RING), ("R3", RING), ("NS", RING), ("WGAN-GP", RING), ("NS", GAUSSIAN), ("R1", GAUSSIAN),
+    ("Dirac R1", POINT), ("small R1", GAUSSIAN), ("minimax, D fast", RING), ("minimax, D first", RING),
+    ("minimax, SGD", RING), ("R3, few rows", CLOUD), ("WGAN-GP, few rows", CLOUD), ("R1, few rows", CLOUD),
+    ("R1, bank", CLOUD), ("R3, bank", CLOUD), ("Dirac NS", POINT), ("Dirac minimax, alternating", POINT),
+    ("linear W", GAUSSIAN), ("NS, momentum", GAUSSIAN), ("minimax, momentum", GAUSSIAN), ("Dirac W, near h*", POINT),
+    ("linear W, near h*", GAUSSIAN), ("R1, rates grow", RING), ("small R1, rates grow", GAUSSIAN),
+    ("R1, D stops", RING), ("minimax, D stops", RING), ("R1, G x 50", RING), ("R1, narrow G", NARROW),
+    ("R3, smooth G", NARROW), ("R1, D of rank 1", RING), ("R1, G of rank 1", RING), ("NS, clipped", RING),
+    ("WGAN, clipped", RING), ("W, no bound", RING), ("R1, rates run away", RING), ("W, half precision", RING),
+)  # fmt: skip
+
+#: what the rules are judged by: for each failure, and for none, ways and data that are taken in turn
+UNSEEN: tuple[tuple[tuple[str, str], ...], ...] = (
+    (
+        ("R1", GRID), ("R3", MIXTURE), ("WGAN-GP", GRID), ("R1, gamma 0.3", MIXTURE), ("R3", GRID), ("NS", GRID),
+        ("R1", OTHER_GAUSSIAN), ("Dirac W R1", POINT), ("R1, gamma 0.3", GRID), ("R1", MIXTURE),
+    ),
+    (("minimax, D fast", MIXTURE), ("minimax, far", GRID)),
+    (("WGAN-GP, few rows", OTHER_CLOUD), ("hinge, few rows", OTHER_CLOUD)),
+    (("R3, bank", OTHER_CLOUD), ("R2 and R1, bank", MIXTURE)),
+    (("Dirac W, alternating", POINT), ("linear W, unequal rates", OTHER_GAUSSIAN)),
+    (("Dirac W, gamma 0.5, near h*", POINT), ("linear W, gamma 0.5, near h*", OTHER_GAUSSIAN)),
+    (("WGAN-GP, critic stops", GRID), ("R3, D stops", MIXTURE)),
+    (("R1, narrow G", NARROW_GRID), ("WGAN-GP, narrow G", NARROW_GRID)),
+    (("R3, D of rank 2", GRID), ("hinge, clipped", MIXTURE)),
+    (("W, no bound", GRID), ("NS, rates run away", MIXTURE)),
 )  # fmt: skip
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -377,7 +454,7 @@ class Task:
             return case.make(*case.networks(dimension), ema_decay=case.ema_decay, seed=self.seed, **settings)
 
     def _factor(self, player: int, iteration: int) -> float:
-        past = self.of.past if iteration >= self.iterations else 1.0
+        past = self.of.past if iteration > self.iterations else 1.0  # the last look is at the rates of the run
         return past * self.of.rates.factor(player, self, iteration)
 
 
@@ -390,18 +467,14 @@ def _optimizer(case: Case, player: int) -> Callable[..., Any]:
 
 def diagnostics(task: Task) -> list[Callback]:
     """All that Diagnosis reads, at every validation."""
-    looks: list[Callback] = []
-    for name in ("GradientHealth", "WeightSpectrum", "CurvatureSpectrum"):
-        if issubclass(getattr(callbacks, name, object), callbacks.Diagnostic):
-            looks.append(getattr(callbacks, name)(budget=None))
+    looks: list[Callback] = [GradientHealth(budget=None), WeightSpectrum(budget=None)]
     if task.of.toy:  # in networks a look takes as long as hundreds of iterations: its budget would not pay for one
-        extra: dict[str, Any] = {"budget": None} if issubclass(GameSpectrum, callbacks.Diagnostic) else {}
-        looks.append(GameSpectrum(every_n_steps=task.every, picture=False, **extra))
+        looks.append(GameSpectrum(budget=None, picture=False))
     if task.data != POINT:
         metrics = [
             FrechetDistance(), PrecisionRecallDensityCoverage(), VendiScore(), ModeCoverage(), Authenticity(),
         ]  # fmt: skip
-        if DATA[task.data] in (DATA[RING], DATA[GRID], DATA[MIXTURE]):
+        if DATA[task.data] in (DATA[RING], DATA[NARROW], DATA[GRID], DATA[NARROW_GRID], DATA[MIXTURE]):
             metrics.append(ManifoldCollapse())
         looks.append(SampleMetrics(Pixels(), n_samples=task.samples, metrics=metrics, cache_dir=""))
     return looks

@@ -175,7 +175,7 @@ def verdict(meant: str, facts: Sequence[Fact], path: Sequence[Sequence[float]], 
         return meant if ended else NEITHER
     if ended or len(facts) < 4:
         return NEITHER
-    late = facts[-max(2, len(facts) // 4) :]
+    late = facts[-3:] if meant == HEALTHY else facts[-2:]
 
     def low(name: str) -> float:
         return min(fact.get(name, math.nan) for fact in late)
@@ -200,7 +200,7 @@ def verdict(meant: str, facts: Sequence[Fact], path: Sequence[Sequence[float]], 
         CYCLE: lambda: cycles,
         DIVERGENCE: lambda: beyond,
         MODES: lambda: high("modes") <= 0.5,
-        MANIFOLD: lambda: low("modes") >= 0.85 and low("off") > 0.25 and high("distance") < 0.1,
+        MANIFOLD: lambda: low("modes") >= 0.75 and low("off") > 0.25 and high("distance") < 0.1,
         SPECTRAL: lambda: min(high("rank/G"), high("rank/D")) < 0.1,
     }  # fmt: skip
     return meant if shows[meant]() else NEITHER
