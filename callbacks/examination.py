@@ -82,6 +82,8 @@ class Examination(Callback):
     def failed(self, name: str, error: BaseException) -> None:
         """Take note that a part could not be measured."""
         self.record.missing[name] = _reason(error)
+        if isinstance(error, FloatingPointError):
+            self.record.values["numbers/non_finite"] = 1.0
         rank_zero_info(f"{name}: not measured: {_reason(error)}")
 
     def finish(self, out: Path) -> None:

@@ -253,7 +253,9 @@ class GameCLI(LightningCLI):
 
     def before_diagnose(self) -> None:
         """Refuse at once what would fail later."""
-        path = self.section.ckpt_path
+        path, steps = self.section.ckpt_path, self.section.steps
+        if steps < 1:
+            raise SystemExit(f"gan-modules: --steps {steps}: at least 1 iteration.")
         try:
             check_fits(self.model, load_checkpoint(path), path)
         except (FileNotFoundError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,7 +134,9 @@ class GameTrainer(Trainer):
     def _scratch(self) -> Iterator[None]:
         """Whatever callbacks write into the run's directory is gone after."""
         root: str = self._default_root_dir  # type: ignore[has-type]
-        with TemporaryDirectory() as scratch:
+        with TemporaryDirectory() as scratch, warnings.catch_warnings():
+            # the run's callbacks are left out on purpose
+            warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks")
             self._default_root_dir = scratch
             try:
                 yield

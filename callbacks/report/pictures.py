@@ -93,8 +93,8 @@ def _inline(document: str, key: str, alt: str) -> str:
     head, body = svg.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
     # ids are needed where something refers to them, and once: matplotlib repeats definitions that are equal
-    referenced = set(re.findall(r'(?:href="|url\()#([\w-]+)', body))
-    body = re.sub(r' id="([\w-]+)"', lambda m: _id(m[1], key, referenced), body)
+    referenced = set(re.findall(r'(?:href="|url\()#([\w.-]+)', body))
+    body = re.sub(r' id="([\w.-]+)"', lambda m: _id(m[1], key, referenced), body)
     body = re.sub(r'((?:xlink:href="|url\()#)', rf"\g<1>{key}-", body).replace("xlink:href", "href")
     body = re.sub(r"font: ((?:\d+ )?)([\d.]+px)[^;\"]*", _font, body)
     body = re.sub(r"#([0-9a-f]{2})\1\1\b", _neutral, body)
