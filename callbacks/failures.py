@@ -281,10 +281,10 @@ def spectral_collapse(h: History, s: Setting) -> Finding | None:
         return None
     evidence = []
     for player in players:
-        rank = h.last(f"weights/{player}/stable_rank_min")
+        rank = h.last(f"weights/{player}/effective_rank_min")
         evidence.append(
             f"a layer of the {player} acts in few of its directions"
-            + ("" if rank is None else f" (stable rank {rank:.2g} of what it could be)")
+            + ("" if rank is None else f" (effective rank {rank:.2g} of what it could be)")
         )
     if "WeightClipping" in s.parts:
         return Finding(

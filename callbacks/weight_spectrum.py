@@ -69,7 +69,7 @@ class WeightSpectrum(Diagnostic):
       first.
     - ``weights/<player>/spectral_collapse``: 1 where ``effective_rank_min`` is below ``collapse``, else 0. Spectral
       collapse is that most singular values of a layer drop against the first ones; it comes with mode collapse (Liu,
-      Tang, Zhou and Qiu, 2019, who name no threshold). The entropy tells it from a single value that grows, which is
+      Tang, Zhou and Qiu, 2019). The entropy tells it from a single value that grows, which is
       healthy. Sound networks on digits and rings keep above 0.6, clipped weights fall below 0.05 in a hundred
       iterations. Layers of few directions, 1 / ``collapse`` or fewer, can't be told.
     - ``weights/<player>/lipschitz_upper``: the product of the largest slopes of all modules, which bounds the player's

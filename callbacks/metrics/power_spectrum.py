@@ -24,7 +24,7 @@ class PowerSpectrum(SampleMetric):
     The power at a frequency (u, v) is |F(u, v)|^2 / (H W), F the discrete Fourier transform of an image in data space
     over its H x W pixels: white noise of variance s^2 has s^2 everywhere, and the mean over all frequencies is the mean
     square of a pixel (Parseval). It is averaged over channels and over rings of radius sqrt(u^2 + v^2), as Durall et
-    al. (2020, eq. 3) integrate over the angle; rings are 1 / min(H, W) wide and centred at its multiples, from the
+    al. (2020) integrate over the angle; rings are 1 / min(H, W) wide and centred at its multiples, from the
     lowest frequency of the shorter side to its Nyquist frequency (1/2 where it is even). Left out are the corners
     beyond, and frequency 0, which is the brightness and has no scale.
 
