@@ -3,7 +3,8 @@
 A Wasserstein GAN with R1 on scikit-learn's digits, in float64, on a full batch with fixed latents, is trained, anchored
 where it got to by (lambda/2) |w - a|^2 for both players, and brought to its equilibrium by Newton's method. From the
 game's Jacobian there: h* and the period of the cycle that sets in. Against them: the learning rate at which a small
-perturbation starts to grow in training, and the period with which it turns, measured without any eigenvalue.
+perturbation starts to grow in training, and the period with which it turns, measured without any eigenvalue; and past
+h* the period that GradientHealth sees in a few recorded parameters, which knows nothing of the equilibrium.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from callbacks.cycle import Cycle, Trajectory, dominant_cycle
 from datamodules import DigitsDataModule
 from gan_modules import Adam, GANModule
 from gan_modules.batch import GameBatch, RandomRows, key
@@ -30,6 +32,8 @@ from studies.harness import COLOURS, Findings, Row, Run, Study, panels
 
 #: learning rates at which growth is looked at first, the same for every seed
 COARSE = tuple(0.03 * 2 ** (k / 2) for k in range(9))
+#: iterations past h* in which a cycle is looked for: later one of them leaves for another equilibrium
+SEEN = 500
 #: size at which a perturbation is held
 SIZE = 1e-6
 
@@ -117,6 +121,8 @@ class HopfNetwork(Study):
             Row("period of the cycle, predicted", each("period")),
             Row("period measured / predicted", each("turn"), 1.0, 0.05),
             Row("3 % past h*: late distance / that before", each("settled"), 1.0, 0.1),
+            Row("3 % past h*: period seen in training / predicted", each("seen"), 1.0, 0.1),
+            Row("3 % past h*: strength of that cycle", each("strength"), 0.5, relation=">="),
             Row("mixed blocks: largest singular value", [one["twist"][0] for one in found]),
             Row("mixed blocks: B + C^T, largest entry", each("antisymmetric"), 0.0, 1e-8),
             Row("fastest rotation, mixed blocks x 0", [one["rotations"][0] for one in found], 0.0, 1e-6),
@@ -144,7 +150,8 @@ class HopfNetwork(Study):
         rates, turns = zip(*(self._growth(rest, float(lr), seed) for lr in fine), strict=True)
         measured, turn = _crossing(fine, rates, turns)
         mixed = matrix[:n, n:]
-        past = self._past(rest, 1.03 * limit, seed)
+        past, cycle = self._past(rest, 1.03 * limit, seed)
+        period = 2 * math.pi / abs(np.angle(1 + limit * binding))
         late = np.array_split(past[-self.past // 4 :], 2)
         with torch.no_grad():
             generated = rest.game.generator(rest.batch.z)
@@ -159,8 +166,10 @@ class HopfNetwork(Study):
             "krylov": 0.1 * (probe.limit or math.nan) / limit,
             "limit": limit,
             "measured": measured / limit,
-            "period": 2 * math.pi / abs(np.angle(1 + limit * binding)),
-            "turn": turn / (2 * math.pi / abs(np.angle(1 + limit * binding))),
+            "period": period,
+            "turn": turn / period,
+            "seen": cycle.period / period,
+            "strength": cycle.strength,
             "settled": float(np.sqrt((late[1] ** 2).mean() / (late[0] ** 2).mean())),
             "twist": torch.linalg.svdvals(mixed)[:4].tolist(),
             "antisymmetric": float((mixed + matrix[n:, :n].T).abs().max()),
@@ -216,13 +225,17 @@ class HopfNetwork(Study):
         late, turning = np.array(logarithms[self.burn :]), np.array(projections[self.burn :])
         return float(np.polyfit(np.arange(self.watch), late, 1)[0]), _period(turning)
 
-    def _past(self, rest: Equilibrium, lr: float, seed: int) -> np.ndarray[Any, Any]:
-        """Distance from the equilibrium in training at a rate past h*, from a displacement of size 0.3."""
+    def _past(self, rest: Equilibrium, lr: float, seed: int) -> tuple[np.ndarray[Any, Any], Cycle]:
+        """Distance from the equilibrium in training at a rate past h*, from one of 0.3; and what returns."""
         play = _play(rest.game, rest.batch, lr)
         play.position = rest.position + 0.3 * _directions(len(rest.position), seed)[0]
-        distances = [float((position - rest.position).norm()) for position in play.trajectory(self.past)]
+        distances, trajectory = [], Trajectory(rest.game.players)
+        for position in play.trajectory(self.past):
+            distances.append(float((position - rest.position).norm()))
+            if len(trajectory) < SEEN:
+                trajectory.record()
         play.position = rest.position
-        return np.array(distances)
+        return np.array(distances), dominant_cycle(np.concatenate(trajectory.positions(), axis=1))
 
     def figure(self, findings: Findings) -> Figure:
         figure, axes = panels(2, 2, height=3.1)
