@@ -260,15 +260,15 @@ def test_a_space_too_large_for_the_memory_has_fewer_vectors_which_is_said_once()
     parameters = sum(p.numel() for player in wide().players for p in player.parameters())
     each = 3 * 4 * parameters / 2**30
     settings: dict[str, Any] = {"every_n_steps": 1, "budget": None, "vectors": 20, "picture": False}
+    trainer = quiet_trainer(callbacks=[GameSpectrum(memory=7.5 * each, **settings)], max_steps=2, **QUIET)
     with pytest.warns(DiagnosticWarning, match="20 vectors of .* 7 vectors are used") as caught:
-        callback = GameSpectrum(memory=7.5 * each, **settings)
-        trainer = quiet_trainer(callbacks=[callback], max_steps=2, **QUIET)
         trainer.fit(wide(), ring())
     assert len([text for text in said(caught) if "are used" in text]) == 1
     assert game_values(trainer)["game/vectors"] == game_values(trainer)["game/products"] == 7
+    callback = GameSpectrum(memory=0.5 * each, **settings)
+    trainer = quiet_trainer(callbacks=[callback], max_steps=1, **QUIET)
     with pytest.warns(DiagnosticWarning, match="there are no looks"):
-        callback = GameSpectrum(memory=0.5 * each, **settings)
-        quiet_trainer(callbacks=[callback], max_steps=1, **QUIET).fit(wide(), ring())
+        trainer.fit(wide(), ring())
     assert not callback.latest
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from recipes import VARIANTS, make, on_digits
 from scipy.sparse.linalg import LinearOperator, eigs
+from sklearn.datasets import load_digits
 from torch.testing import assert_close
 
-from gan_modules import NSGAN, R3GAN, BilinearGame, HingeGAN
-from gan_modules.dynamics import GameJacobian, dense, spectrum, times
+from gan_modules import NSGAN, R3GAN, WGANGP, BilinearGame, HingeGAN, MinimaxGAN
+from gan_modules.dynamics import GameJacobian, dense, hessian_block, lanczos, spectrum, times
+from gan_modules.networks import DCGANDiscriminator, DCGANGenerator
 
 
 def error(found, exact, k=5):
@@ -39,6 +41,24 @@ def test_five_leading_eigenvalues_equal_dense_ones_in_mid_training(cls):
     found = spectrum(game, batch)
     assert found.products <= 45
     assert error(found, torch.linalg.eigvals(dense(jacobian).matrix)) < 1e-6
+
+
+@pytest.mark.parametrize("cls", [MinimaxGAN, WGANGP, R3GAN])
+def test_eigenvalues_of_an_image_network_equal_dense_ones(cls):
+    torch.manual_seed(0)
+    shape = (1, 8, 8)
+    game = cls(DCGANGenerator(shape, 4, width=4), DCGANDiscriminator(shape, width=4), ema_decay=0).double()
+    images = torch.tensor(load_digits().images[:24]).unsqueeze(1) / 8 - 1
+    jacobian = GameJacobian(game, game.game_batch(images))  # with batch norm, whose statistics see the batch
+    exact = dense(jacobian).matrix
+    found = spectrum(jacobian)
+    assert error(found, torch.linalg.eigvals(exact)) < 1e-6
+    first = jacobian.sizes[0]
+    for player, own in enumerate((slice(0, first), slice(first, None))):
+        ends = lanczos(hessian_block(jacobian, player), jacobian.field[player]).values
+        block = torch.linalg.eigvalsh(-exact[own, own])
+        assert ends.min().item() == pytest.approx(block[0].item(), abs=1e-6 * block.abs().max().item())
+        assert ends.max().item() == pytest.approx(block[-1].item(), abs=1e-6 * block.abs().max().item())
 
 
 @pytest.mark.slow  # two minutes on one core: thousands of columns
