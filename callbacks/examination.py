@@ -29,6 +29,8 @@ from gan_modules.protocols import Sampler
 
 #: values of a sample up to which metrics are taken of the values themselves, where a run says nothing else
 _FEW = 256
+#: observations from which on a history says whether a run still learns, at each of those at which a failure must hold
+_ENOUGH = 8
 #: samples that are drawn
 _SHOWN = 1000
 #: how diagnostics look here, where one look may cost more than one of many in training
@@ -72,7 +74,11 @@ class Examination(Callback):
         self.record = Record(
             title=root.resolve().name,
             facts={"checkpoint": str(path), "iteration": f"{self._iteration:,}"}
-            | {f"{name}, as it was written with": version for name, version in versions.items()},
+            | (
+                {"written with": ", ".join(f"{name} {version}" for name, version in versions.items())}
+                if versions
+                else {}
+            ),
             curves=curves | written,
             config=str(checkpoint.get("config", "")),
             command=f"gan-modules fit --config {root / 'config.yaml'}",
@@ -90,8 +96,7 @@ class Examination(Callback):
         """Make the diagnosis, print it, and write the report."""
         record = self.record
         now = Observation(self._iteration, dict(record.values) | {f"{n}_floor": v for n, v in record.floors.items()})
-        # what is measured here with all samples and vectors needs no second observation to be believed
-        record.findings = diagnose([*self._past, *[now] * 3], self._setting)
+        record.findings = diagnose(_observations(self._past, now), self._setting)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(render(record), encoding="utf-8")
         console = Console()
@@ -191,6 +196,18 @@ class Examination(Callback):
                     for counts in (generated, real)
                 ]
                 self.record.modes = shares[0], shares[1]
+
+
+def _observations(past: Sequence[Observation], now: Observation) -> list[Observation]:
+    """The history that rules judge: what is measured here needs no second observation to be believed.
+
+    Rules ask a failure to hold at several observations. What the run itself never measured counts as if it had been so
+    before, and of a run that measured too little the checkpoint is taken for where it stays.
+    """
+    known = {name for observation in past for name in observation.values}
+    new = {name: value for name, value in now.values.items() if name not in known}
+    earlier = [Observation(o.iteration, new | dict(o.values)) for o in past]
+    return [*earlier, *[now] * max(1, _ENOUGH - len(past))]
 
 
 def for_examination(given: Iterable[Callback], datamodule: Any = None) -> list[Callback]:

@@ -12,7 +12,9 @@ import torch
 from conftest import ROOT
 
 from callbacks import GradientHealth
-from callbacks.examination import Examination
+from callbacks.examination import Examination, _observations
+from callbacks.failures import Observation
+from callbacks.failures import diagnose as diagnose_observations
 from gan_modules import NSGAN
 from gan_modules.cli import main
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
@@ -126,6 +128,29 @@ def test_numbers_that_are_lost_on_the_way_are_reported(checkpoint: Callable[...,
     document = (tmp_path / "r.html").read_text()
     assert "4 iterations from there" in document
     assert ">numerical trouble</h3>" in document
+
+
+def collapsed(values: dict[str, float]) -> Observation:
+    return Observation(900, values | {"modes_floor": 8.0, "recall_floor": 1.0, "coverage_floor": 1.0})
+
+
+def test_a_checkpoint_without_history_is_judged_for_what_it_is() -> None:
+    now = collapsed({"modes": 2.0, "recall": 0.1, "coverage": 0.1})
+    assert [f.failure for f in diagnose_observations(_observations([], now))] == ["mode collapse"]
+
+
+def test_a_run_that_still_learns_is_told_by_its_history() -> None:
+    now = collapsed({"modes": 2.0, "recall": 0.1, "coverage": 0.1})
+    past = [Observation(i, now.values | {"recall": i / 9000, "coverage": i / 9000}) for i in range(100, 900, 100)]
+    assert diagnose_observations(_observations(past, now)) == []
+    stays = [Observation(i, now.values) for i in range(100, 900, 100)]
+    assert [f.failure for f in diagnose_observations(_observations(stays, now))] == ["mode collapse"]
+
+
+def test_what_the_run_never_measured_counts_at_once() -> None:
+    now = Observation(900, {"fid": 1.0, "weights/generator/spectral_collapse": 1.0})
+    past = [Observation(i, {"fid": 1.0}) for i in range(100, 900, 100)]
+    assert [f.failure for f in diagnose_observations(_observations(past, now))] == ["spectral collapse"]
 
 
 def broken(content: dict[str, Any]) -> None:

@@ -56,13 +56,13 @@ def _points(samples: Tensor, reals: Tensor | None) -> Markup:
     with axes(height=4.0) as (figure, ax):
         if y is not None:
             ax.scatter(
-                *y.T, s=5, marker="o", color=BLUE, alpha=0.55, linewidths=0, label="held-out data", rasterized=True
+                *y.T, s=36, marker="o", color=BLUE, alpha=0.25, linewidths=0, label="held-out data", rasterized=True
             )
-        ax.scatter(*x.T, s=14, marker="x", color=ORANGE, alpha=0.7, linewidths=0.8, label="samples", rasterized=True)
+        ax.scatter(*x.T, s=7, marker="x", color=ORANGE, alpha=0.8, linewidths=0.7, label="samples", rasterized=True)
         ax.set_aspect("equal", adjustable="datalim")
         ax.set_xlabel(labels[0])
         ax.set_ylabel(labels[1])
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="outside lower center", ncols=2, markerscale=1.5)
         words = "Generated points over held-out data" + (
             f", of {dimension} dimensions the two widest" if dimension > 2 else ""
         )
