@@ -86,9 +86,12 @@ class History:
         return None if value is None or not floor else value / floor
 
     def improves(self, name: str, looks: int = 3, by: float = 0.05) -> bool:
-        """Whether a value of which more is better has risen by the share ``by`` over the last ``looks`` of them."""
+        """Whether a value has risen by the share ``by`` over ``looks`` looks, or fallen where ``by`` is negative."""
         values = self.series(name)
-        return len(values) <= looks or values[-1] > (1 + by) * values[-1 - looks]
+        if len(values) <= looks:
+            return True  # that is not known yet
+        bound = (1 + by) * values[-1 - looks]
+        return values[-1] > bound if by > 0 else values[-1] < bound
 
     def before(self, looks: int) -> History:
         """What was known so many observations ago."""
@@ -118,8 +121,10 @@ OVERFITS = 0.3
 POOR_RECALL, WORSE = 0.5, 1.5
 #: share of modes, or of the reals' diversity, below which modes are missing
 MISSING = 0.75
-#: share of samples between modes, above what real samples score
-BETWEEN = 0.1
+#: share of samples between modes, above what real samples score, and precision over that of real samples
+BETWEEN, IMPRECISE = 0.3, 0.75
+#: share of them by which they have to become fewer over three looks, for a run that is on its way
+FADES = 0.15
 #: share of samples that are as near to training samples as few of these are to each other, above that of real samples;
 #: and authenticity over that of real samples (samples that lie close together are near to training samples, too)
 COPIES, AUTHENTIC = 0.1, 0.25
@@ -265,9 +270,14 @@ def mode_collapse(h: History, s: Setting) -> Finding | None:
 def manifold_collapse(h: History, s: Setting) -> Finding | None:
     """Samples lie between modes, where there are no data."""
     value, floor = h.last("between"), h.last("between_floor") or 0.0
+    precision = h.relative("precision")
     if value is None or value < floor + BETWEEN:
         return None
+    if (precision is not None and precision > IMPRECISE) or h.improves("between", by=-FADES):
+        return None  # few of them are far from the data, or they become fewer
     evidence = [f"{100 * value:.0f} % of samples lie between two modes, of real samples {100 * floor:.0f} %"]
+    if precision is not None:
+        evidence.append(f"precision is {precision:.2f} of that of real samples")
     return Finding(
         "manifold collapse", tuple(evidence), "--model.generator.width 512 --trainer.max_epochs 20",
         "a steeper generator, and a longer run, which takes some of them away",

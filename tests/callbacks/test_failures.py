@@ -37,7 +37,7 @@ ILL: dict[str, Mapping[str, float]] = {
     "vanishing gradient": {"health/signal": 1e-9, "health/signal_share": 1e-8} | UNLIKE,
     "mode collapse": {"modes": 3.0, "vendi": 3.0, "recall": 0.2, "coverage": 0.3},
     "discriminator overpowering": {"health/auc/train": 1.0, "health/auc/held_out": 1.0} | UNLIKE,
-    "manifold collapse": {"between": 0.5},
+    "manifold collapse": {"between": 0.5, "precision": 0.4},
 }  # fmt: skip
 
 
