@@ -124,7 +124,7 @@ def mlps(
     g = MLPGenerator((dimension,), latent_dim, width[0], depth[0], activation=activation[0])
     d = MLPDiscriminator((dimension,), width[1], depth[1], activation=activation[1])
     with torch.no_grad():
-        next(reversed([m for m in g.modules() if isinstance(m, nn.Linear)])).bias += shift
+        [m for m in g.modules() if isinstance(m, nn.Linear)][-1].bias.add_(shift)
     for player, directions in zip((g, d), rank, strict=True):
         for layer in [m for m in player.modules() if isinstance(m, nn.Linear)] if directions else []:
             if min(layer.weight.shape) > directions:
@@ -195,7 +195,7 @@ class Rates:
         if not self.over:
             return self.after[player]
         ratio = self.after[player] / self.before[player]
-        return self.before[player] * ratio ** (passed / self.over)  # and on, past the end of the run
+        return float(self.before[player] * ratio ** (passed / self.over))  # and on, past the end of the run
 
 
 @dataclass(frozen=True)
@@ -374,7 +374,7 @@ CASES |= UNSEEN_CASES
 #: what thresholds may be chosen on
 TUNING: tuple[tuple[str, str], ...] = (
     ("R1", RING), ("R3", RING), ("NS", RING), ("WGAN-GP", RING), ("NS", GAUSSIAN), ("R1", GAUSSIAN),
-    ("Dirac R1", POINT), ("small R1", GAUSSIAN), ("minimax, D fast", RING), ("minimax, D first", RING),
+    ("Dirac R1", POINT), ("small R1", GAUSSIAN), ("R1", NARROW), ("minimax, D fast", RING), ("minimax, D first", RING),
     ("minimax, SGD", RING), ("R3, few rows", CLOUD), ("WGAN-GP, few rows", CLOUD), ("R1, few rows", CLOUD),
     ("R1, bank", CLOUD), ("R3, bank", CLOUD), ("Dirac NS", POINT), ("Dirac minimax, alternating", POINT),
     ("linear W", GAUSSIAN), ("NS, momentum", GAUSSIAN), ("minimax, momentum", GAUSSIAN), ("Dirac W, near h*", POINT),
