@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 
 from callbacks import GradientHealth
@@ -31,8 +32,16 @@ SMALL = (
 RING = ("--data.train_size", "300", "--data.val_size", "200")
 
 
-def fit(root: Path, config: str, *flags: str) -> Path:
-    main(["fit", "--config", str(CONFIGS / config), *SMALL, "--trainer.default_root_dir", str(root), *flags])
+def fit(root: Path, config: str, *flags: str, n_samples: int = 200) -> Path:
+    """A short run of a recipe, with few samples where it takes any."""
+    recipe = yaml.safe_load((CONFIGS / config).read_text())
+    for callback in recipe["trainer"]["callbacks"]:
+        if callback["class_path"] == "callbacks.SampleMetrics":
+            callback["init_args"]["n_samples"] = n_samples
+    root.parent.mkdir(exist_ok=True)
+    written = root.parent / "recipe.yaml"
+    written.write_text(yaml.safe_dump(recipe))
+    main(["fit", "--config", str(written), *SMALL, "--trainer.default_root_dir", str(root), *flags])
     return root
 
 

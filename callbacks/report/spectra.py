@@ -57,7 +57,7 @@ def weights(record: Record, diagnostic: Any) -> Markup | None:
         if any(len(values) > 1 for values in whole.values()):
             drawn.append(_singular_values(player, whole))
         for name, x in own.items():
-            rank = "" if x.spectrum is None else f"{x.spectrum.effective_rank / len(x.spectrum.values):.3g}"
+            rank = "" if x.spectrum is None else float(x.spectrum.effective_rank / len(x.spectrum.values))
             rows.append((f"{player}.{name}", float(x.values[0]), float(x.stable_rank / x.size), rank))
     head = ("layer", "largest", "stable rank", "effective rank")
     return tag("div", row(*drawn), table(head, rows, "Singular values; ranks as shares of the largest possible"))
@@ -77,7 +77,7 @@ def _singular_values(player: str, spectra: Mapping[str, Sequence[float]]) -> Mar
         ax.set_ylim(low / 1.5, 1.5)
         logarithmic(ax.yaxis)
         ax.set_title(f"layers of the {player}", loc="left")
-        ax.set_xlabel("rank of the singular value, from first (0) to last (1)")
+        ax.set_xlabel("singular values, first (0) to last (1)")
         ax.set_ylabel("over the largest")
         figure.legend(loc="outside lower center", ncols=3 if max(map(len, spectra)) < 14 else 2)
         below = {name: sum(v < 0.1 * values[0] for v in values) / len(values) for name, values in spectra.items()}
