@@ -85,13 +85,13 @@ class History:
         value, floor = self.last(name), self.last(f"{name}_floor")
         return None if value is None or not floor else value / floor
 
-    def improves(self, name: str, looks: int = 3, by: float = 0.05) -> bool:
-        """Whether a value has risen by the share ``by`` over ``looks`` looks, or fallen where ``by`` is negative."""
+    def rises(self, name: str, by: float, looks: int = 3) -> bool:
+        """Whether a value has risen over ``looks`` looks, by the share ``by`` of its largest; fallen, if negative."""
         values = self.series(name)
         if len(values) <= looks:
             return True  # that is not known yet
-        bound = (1 + by) * values[-1 - looks]
-        return values[-1] > bound if by > 0 else values[-1] < bound
+        change = (values[-1] - values[-1 - looks]) / max(*map(abs, values), 1e-12)
+        return change > by if by > 0 else change < by
 
     def before(self, looks: int) -> History:
         """What was known so many observations ago."""
@@ -116,15 +116,16 @@ SIGNAL = 1e-3
 #: P(D(real) > D(fake)) from which on D tells every sample from every other
 SEPARATES = 0.995
 #: share of the gap between training rows and generated ones by which held-out rows fall short of training rows
-OVERFITS = 0.3
+OVERFITS = 0.2
 #: share of the reals' recall below which, or multiple of a run's best Frechet distance above which, samples suffer
 POOR_RECALL, WORSE = 0.5, 1.5
 #: share of modes, or of the reals' diversity, below which modes are missing
 MISSING = 0.75
 #: share of samples between modes, above what real samples score, and precision over that of real samples
 BETWEEN, IMPRECISE = 0.3, 0.75
-#: share of them by which they have to become fewer over three looks, for a run that is on its way
-FADES = 0.15
+#: change over three looks, as a share of the largest value that a run has had, by which it is still on its way: of
+#: diversity, and of the share between modes
+LEARNS, FADES = 0.1, 0.2
 #: share of samples that are as near to training samples as few of these are to each other, above that of real samples;
 #: and authenticity over that of real samples (samples that lie close together are near to training samples, too)
 COPIES, AUTHENTIC = 0.1, 0.25
@@ -163,6 +164,9 @@ def limit_cycle(h: History, s: Setting) -> Finding | None:
     if strength is None or period is None or strength < CYCLE:
         return None
     if len(sizes) > 1 and sizes[-1] < DECAYS * sizes[-2]:  # a damped turn towards the equilibrium
+        return None
+    ratio = h.last("game/lr_over_limit")
+    if ratio is not None and NEAR_LIMIT <= ratio < 1:  # near its limit a game that is still stable rings with the noise
         return None
     evidence = [f"the players return every {period:.3g} iterations (strength {strength:.2f} of 1)"]
     turn = h.last("game/eigenvalue/1/imag")
@@ -254,7 +258,7 @@ def mode_collapse(h: History, s: Setting) -> Finding | None:
     recall = h.relative("recall")
     if recall is not None and recall < POOR_RECALL:
         evidence.append(f"recall is {recall:.2f} of what real samples score")
-    if len(evidence) < 2 or any(h.improves(name) for name in ("vendi", "recall", "coverage") if h.series(name)):
+    if len(evidence) < 2 or any(h.rises(name, LEARNS) for name in ("vendi", "recall", "coverage") if h.series(name)):
         return None  # or it has yet to learn
     if s.loss.startswith("Relativistic"):
         return Finding(
@@ -273,7 +277,7 @@ def manifold_collapse(h: History, s: Setting) -> Finding | None:
     precision = h.relative("precision")
     if value is None or value < floor + BETWEEN:
         return None
-    if (precision is not None and precision > IMPRECISE) or h.improves("between", by=-FADES):
+    if (precision is not None and precision > IMPRECISE) or h.rises("between", -FADES):
         return None  # few of them are far from the data, or they become fewer
     evidence = [f"{100 * value:.0f} % of samples lie between two modes, of real samples {100 * floor:.0f} %"]
     if precision is not None:
