@@ -291,13 +291,13 @@ def _draw_plane(plane: Any, looks: list[dict[str, Any]], title: str) -> None:
 
 
 def _draw_along(axes: Any, runs: dict[Any, list[dict[str, Any]]], of: Callable[[Any], float], title: str) -> None:
-    for variant, colour in zip(VARIANTS, COLOURS, strict=False):
+    for place, (variant, colour) in enumerate(zip(VARIANTS, COLOURS, strict=False)):
         curves = [looks for (_, name, _), looks in runs.items() if name == variant]
         for number, looks in enumerate(curves):
-            at = [look["iteration"] for look in looks]
-            axes.plot(at, [of(look) for look in looks], "o-", color=colour, ms=3, lw=0.9, alpha=0.8,
+            at = np.arange(len(looks)) + 0.1 * (place - 1)  # beside each other where values are the same
+            axes.plot(at, [of(look) for look in looks], "o-", color=colour, ms=3, lw=0.8, alpha=0.8,
                       label=None if number else variant)  # fmt: skip
     axes.axhline(0, color="0.6", lw=0.8)
-    axes.set_xscale("symlog", linthresh=30)
+    axes.set_xticks(range(len(looks)), [look["iteration"] for look in looks])
     axes.set(title=f"{DIGITS}: {title}", xlabel="iteration")
     axes.legend(fontsize=7)
