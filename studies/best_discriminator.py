@@ -281,9 +281,4 @@ def _derivatives(generator: nn.Module, z: Tensor, weights: Tensor) -> tuple[Tens
 
     theta = torch.cat([p.reshape(-1) for p in point.values()])
     jacobian = torch.func.vmap(lambda one: torch.func.jacrev(samples)(theta, one[None])[0])(z)
-    gradient = torch.func.grad(weighted)
-    rows = [
-        torch.func.vmap(lambda unit: torch.func.jvp(gradient, (theta,), (unit,))[1])(units)
-        for units in torch.eye(len(theta), dtype=theta.dtype).split(64)
-    ]
-    return jacobian, torch.cat(rows)
+    return jacobian, torch.func.jacrev(torch.func.grad(weighted), chunk_size=64)(theta)

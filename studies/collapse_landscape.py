@@ -42,7 +42,7 @@ VECTORS = 20
 GAMMA = 0.1
 #: how far the generator is moved along a direction: its parameters, or its samples (root mean square)
 LENGTH, MOVED = 1.0, 0.2
-#: the configurations of Sun et al. and what each loss is there, from their section 3 to four digits
+#: the configurations of Sun et al. and what each loss is there, to four digits as published
 CONFIGURATIONS = {"neither": (2.0, 3.0), "one": (0.0, 2.0), "collapsed": (0.0, 0.0), "both": (0.0, 1.0)}
 PUBLISHED = {"JS": (0.0, -0.3466, -0.4774, -0.6931), "fixed pairs": (0.0, -0.3466, -0.3466, -0.6931)}
 #: where the second particle is on its way from the point of the first to the other one

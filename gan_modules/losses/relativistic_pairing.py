@@ -15,8 +15,9 @@ from gan_modules.losses.base import AdversarialLoss
 class RelativisticPairing(AdversarialLoss):
     """Each fake is judged against the real row it is paired with: f(D(G(z)) - D(x)).
 
-    Jolicoeur-Martineau (2019); Huang et al. (2024), eq. 2. The loss landscape has no basin at collapse
-    (Sun, Fang and Schwing, 2020).
+    Jolicoeur-Martineau (2019); Huang et al. (2024), eq. 2. With pairs that stay the same the loss landscape has no
+    basin at collapse (Sun, Fang and Schwing, 2020); pairs drawn anew mean all pairs, and those leave a barrier
+    (docs/collapse_landscape.md).
     """
 
     def discriminator(self, d: DiscriminatorPass) -> Tensor:
