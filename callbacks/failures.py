@@ -139,7 +139,7 @@ UNLIKE_COVERAGE, UNLIKE_DISTANCE = 0.5, 10.0
 def numerical_trouble(h: History, s: Setting) -> Finding | None:
     """Numbers that are no longer finite, or so large that their differences are rounding."""
     evidence = []
-    if h.last("numbers/non_finite"):
+    if h.last("numbers/non_finite") or h.last("health/non_finite"):
         evidence.append("a loss, a gradient or a parameter is not finite")
     for name in ("loss/generator", "loss/discriminator", "logits/real", "logits/fake"):
         value = h.last(name)
