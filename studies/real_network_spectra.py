@@ -138,16 +138,15 @@ class RealNetworkSpectra(Study):
 
         def batch(_: int) -> GameBatch:
             rows = torch.randint(len(images), (self.rows,), generator=order)
-            return game.game_batch(images[rows], iteration=play.iterations)
+            return game.game_batch(images[rows], iteration=play.iteration)
 
         adam = partial(Adam, lr=self.lr, beta1=0.0, beta2=0.9)
-        play = _Counted(game, game.rule, (adam, adam), batch)
+        play = Play(game, game.rule, (adam, adam), batch)
         at_looks = game.game_batch(images[: self.rows])
         found = []
         for look in looks:
-            while play.iterations < look:
+            while play.iteration < look:
                 play.step()
-                play.iterations += 1
             found.append({"iteration": look} | self._look(game, play, at_looks, variant))
         return found
 
@@ -158,7 +157,7 @@ class RealNetworkSpectra(Study):
         for player, name in enumerate(PLAYER_NAMES):
             ends = lanczos(hessian_block(jacobian, player), jacobian.field[player], self.vectors)
             result[name] = [float(ends.values.min()), float(ends.values.max())]
-        if play.iterations:  # Adam has second moments once it has stepped
+        if play.iteration:  # Adam has second moments once it has stepped
             answer = stability(
                 jacobian, rule=game.rule, optimizers=play.optimizers, vectors=self.vectors, thorough=False
             )
@@ -168,12 +167,6 @@ class RealNetworkSpectra(Study):
             damped = _known(spectrum(GameJacobian(other, batch), k=self.vectors, vectors=self.vectors))
             result["damping"] = [_damping(values), _damping(damped)]
         return result
-
-
-class _Counted(Play):
-    """A play that knows how many iterations it took."""
-
-    iterations = 0
 
 
 def _known(found: Ritz) -> list[complex]:

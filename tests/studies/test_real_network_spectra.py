@@ -1,4 +1,4 @@
-"""What follows from the losses holds on small networks; a field twice as large or a block of the wrong sign breaks it."""
+"""What follows from the losses holds on small networks; a field twice as large, a block of the wrong sign break it."""
 
 from __future__ import annotations
 
