@@ -351,7 +351,7 @@ def _frozen(landscape: Landscape) -> Callable[[Landscape], float]:
         with torch.no_grad():
             for p, kept in zip(now.discriminator.parameters(), weights, strict=True):
                 p.copy_(kept)
-            return float(-now.game.player_loss(1, now.batch))
+        return -now.game.player_loss(1, now.batch).item()  # outside, for penalties differentiate
 
     return loss
 

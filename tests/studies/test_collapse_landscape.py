@@ -58,7 +58,10 @@ def test_a_discriminator_whose_slope_is_bounded_is_not_perfect(status, monkeypat
     monkeypatch.setattr(
         Landscape, "__init__", lambda self, *args, **kwargs: right(self, *args, **kwargs | {"gamma": 0.1})
     )
-    assert status() == 1
+    found, failed = status()
+    assert found == 1
+    assert "from collapse, perfect D: modes" in failed
+    assert "perfect D on R1's way out: barrier" in failed
 
 
 @pytest.mark.parametrize(("name", "turned"), [("jensen_shannon", -1.0), ("pairing", 0.5), ("non_saturating", 2.0)])
