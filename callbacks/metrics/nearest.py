@@ -1,4 +1,4 @@
-"""Nearest neighbours among many rows in many dimensions, by brute force: products screen, differences decide.
+"""Nearest neighbours among many rows, by a tree in few dimensions, in many by products that screen and differences.
 
 Squared distances come as |a|^2 + |b|^2 - 2 a.b of centred rows, one block of pairs at a time, from a matrix product in
 the rows' own precision. Its error has a bound, and where this leaves a comparison open, the distance is taken again by
@@ -16,6 +16,7 @@ from torch import Tensor
 _BLOCK = 2048  # rows on either side of a block of pairs: 16 MiB of float32
 _SPARE = 4  # candidates beyond the k-th neighbour, so that the k-th is among them for sure
 _DIFFERENCES = 1 << 20  # numbers in a block of differences: 8 MiB of float64
+_PLANTED = 8  # dimensions up to which a tree is faster
 _CROWDED = 32  # one pair in so many by difference costs about as much as all by a float64 product
 
 
@@ -40,6 +41,9 @@ def neighbours(x: Tensor, k: int = 1, among: Tensor | None = None, own: Tensor |
         raise ValueError(f"k={k} must be from 1 to {others}, the number of other rows.")
     if among is None:
         own = torch.arange(len(x), device=x.device)
+    if y.shape[1] <= _PLANTED:
+        chosen = _by_tree(x, y, k, own)
+        return squared_distances(x, y, torch.arange(len(x), device=x.device), chosen), chosen
     centre = y.mean(0)
     found = _Nearest(len(x), min(k + _SPARE, others), x.device)
     for i, j in _blocks(len(x), len(y), symmetric=among is None):
@@ -149,6 +153,21 @@ def _by_float64(x: Tensor, y: Tensor, k: int, own: Tensor | None, centre: Tensor
             _leave_out(squares, own - j.start)
         found.see(slice(0, len(x)), j, squares, error)
     return found.index[:, -1]
+
+
+def _by_tree(x: Tensor, y: Tensor, k: int, own: Tensor | None) -> Tensor:
+    """The number of the k-th nearest row of y, (N,), by a tree on the CPU: n log n where there are few dimensions."""
+    from scipy.spatial import KDTree  # slow to import
+
+    wanted = min(k + (own is not None), len(y))
+    found = KDTree(y.cpu().double().numpy()).query(x.cpu().double().numpy(), k=range(1, wanted + 1))[1]
+    index = torch.from_numpy(found).to(x.device)
+    if own is None:
+        return index[:, k - 1]
+    # among more than k copies the row itself may not be found: any k of them are its neighbours
+    place = (index == own[:, None]).to(torch.uint8)
+    before = place[:, :k].cumsum(1)[:, -1]
+    return index.gather(1, (k - 1 + before)[:, None])[:, 0]
 
 
 def _leave_out(squares: Tensor, column: Tensor) -> None:

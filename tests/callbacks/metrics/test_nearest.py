@@ -9,6 +9,12 @@ from callbacks.metrics import nearest
 from callbacks.metrics.nearest import neighbours, squared_distances, within
 
 
+@pytest.fixture(autouse=True, params=[8, 0], ids=["tree", "products"])
+def planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few dimensions by a tree, as they are, and by products, as many are."""
+    monkeypatch.setattr(nearest, "_PLANTED", request.param)
+
+
 def rows(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
