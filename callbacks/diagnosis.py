@@ -91,7 +91,7 @@ class Diagnosis(Callback):
         if len(self.history) > CAPACITY:
             half = CAPACITY // 2
             self.history = self.history[:half:2] + self.history[half:]
-        findings = diagnose(self.history, _setting(trainer, pl_module))
+        findings = diagnose(self.history, setting_of(trainer, pl_module))
         self.findings = findings
         self._log(trainer)
         if (names := [finding.failure for finding in findings]) != self._told:
@@ -154,7 +154,7 @@ def _diagnostics(trainer: Trainer) -> Sequence[Diagnostic]:
     return [c for c in trainer.callbacks if isinstance(c, Diagnostic)]  # type: ignore[attr-defined]
 
 
-def _setting(trainer: Trainer, pl_module: Any) -> Setting:
+def setting_of(trainer: Trainer, pl_module: Any) -> Setting:
     """What remedies depend on, as far as the module has it."""
     parts = [*getattr(pl_module, "penalties", ()), *getattr(pl_module, "augmentation", ())]
     parts.append(getattr(pl_module, "constraint", None))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import callbacks
 from callbacks.data_space import decoder, has_reals
-from callbacks.diagnosis import Diagnosis, _setting
+from callbacks.diagnosis import Diagnosis, setting_of
 from callbacks.diagnostic import Diagnostic
 from callbacks.failures import Observation, Setting, diagnose
 from callbacks.metrics import ModeCoverage, Pixels, RandomProjection
@@ -132,7 +132,7 @@ class Examination(Callback):
         if self._looked:
             return
         self._looked = True
-        self._setting = _setting(trainer, pl_module)
+        self._setting = setting_of(trainer, pl_module)
         self._samples(trainer, pl_module)
         self.record.diagnostics = self._diagnostics = list(_of(trainer, Diagnostic))
         for diagnostic in self._diagnostics:
