@@ -29,8 +29,8 @@ from callbacks.metrics.base import SampleMetric
 from callbacks.metrics.known import Known
 from callbacks.views import Views
 
-#: logged while training where nothing else is asked for: quality, diversity, what is covered, what lies between, copies,
-#: and images' power spectra
+#: logged while training where nothing else is asked for: quality, diversity, what is covered, what lies between,
+#: copies, and images' power spectra
 DEFAULT_METRICS = (
     "FrechetDistance",
     "PrecisionRecallDensityCoverage",
