@@ -9,8 +9,11 @@ not what its making was to lead to counts as neither.
 A run's diagnosis is the first failure found at its last observation, or none. A healthy run is accused if a failure is
 found there; findings before, while it learns, are reported.
 
-Thresholds are those of callbacks/failures.py, chosen on studies.diagnosis_runs.TUNING and seeds below 100. This study
-takes other seeds, other data sets, and for each failure a way to make it that tuning did not see. Runs are kept.
+Thresholds were chosen on studies.diagnosis_runs.TUNING and seeds below 100, and frozen in commit fbf8af4. A first
+evaluation, of seeds from 100 on and the ways and data in FIRST, named 43 of 45 failures rightly, but accused 4 of 20
+healthy runs, all of manifold collapse: precision below .75 of the reals' was not rare in six dimensions. It is below .5
+since, and a recall that rises no longer excuses lost modes. This study takes seeds that neither saw, other data sets
+than both (but one), and for each failure a way to make it that tuning did not see. Runs are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from callbacks.failures import FAILURES, diagnose
-from studies.diagnosis_runs import CASES, UNSEEN, Recorded, Task, recorded
+from studies.diagnosis_runs import CASES, SECOND, Recorded, Task, recorded
 from studies.diagnosis_truth import HEALTHY, NEITHER
 from studies.harness import Findings, Row, Run, Study, panels
 
@@ -71,15 +74,15 @@ class DiagnosisStudy(Study):
 
     Attributes:
         seeds: runs that show each failure; runs are made until there are so many, or twice that.
-        first_seed: of the runs; below 100 thresholds were chosen.
+        first_seed: of the runs; below 200 they have been looked at.
         ways: for each failure, and for none, cases and data that its runs take in turn.
         healthy: runs that show none.
         iterations, every: of a run, and between two looks.
     """
 
     seeds: int = 5
-    first_seed: int = 100
-    ways: tuple[tuple[tuple[str, str], ...], ...] = UNSEEN
+    first_seed: int = 200
+    ways: tuple[tuple[tuple[str, str], ...], ...] = SECOND
     healthy: int = 20
     iterations: int = 1200
     every: int = 100

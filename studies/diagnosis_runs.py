@@ -58,6 +58,8 @@ from studies.kept import kept
 POINT, RING, GAUSSIAN, CLOUD, NARROW = "point", "ring", "gaussian", "cloud", "narrow ring"
 GRID, CUBE, MIXTURE = "grid", "cube", "mixture"
 NARROW_CUBE, OTHER_RING, OTHER_GAUSSIAN, OTHER_CLOUD = "narrow cube", "other ring", "other gaussian", "other cloud"
+FIVE, SEVEN, NARROW_SEVEN = "five modes", "ring of seven", "narrow ring of seven"
+THIRD_GAUSSIAN, THIRD_CLOUD = "third gaussian", "third cloud"
 DATA: dict[str, Callable[..., GANDataModule]] = {
     POINT: PointDataModule,
     RING: partial(RingDataModule, modes=8, std=0.1),
@@ -71,7 +73,15 @@ DATA: dict[str, Callable[..., GANDataModule]] = {
     OTHER_GAUSSIAN: partial(GaussianDataModule, spectrum=(2.0, 0.3), truth_seed=1),
     OTHER_CLOUD: partial(GaussianDataModule, dimension=12, condition_number=2.0, truth_seed=1),
     MIXTURE: partial(GaussianMixtureDataModule, modes=8, dimension=6, std=0.1, separation=2.0, whitening=Standardize()),
+    FIVE: partial(
+        GaussianMixtureDataModule, modes=5, dimension=3, std=0.1, separation=2.0, truth_seed=2, whitening=Standardize()
+    ),
+    SEVEN: partial(RingDataModule, modes=7, std=0.08),
+    NARROW_SEVEN: partial(RingDataModule, modes=7, std=0.045),
+    THIRD_GAUSSIAN: partial(GaussianDataModule, spectrum=(1.5, 0.4), truth_seed=2),
+    THIRD_CLOUD: partial(GaussianDataModule, dimension=14, condition_number=3.0, truth_seed=2),
 }
+ONE_MODE = (GAUSSIAN, OTHER_GAUSSIAN, THIRD_GAUSSIAN, CLOUD, OTHER_CLOUD, THIRD_CLOUD)
 
 # --- networks ---------------------------------------------------------------------------------------------------------
 
@@ -398,8 +408,8 @@ TUNING: tuple[tuple[str, str], ...] = (
     ("WGAN, clipped", RING), ("W, no bound", RING), ("R1, rates run away", RING), ("W, half precision", RING),
 )  # fmt: skip
 
-#: what the rules are judged by: for each failure, and for none, ways and data that are taken in turn
-UNSEEN: tuple[tuple[tuple[str, str], ...], ...] = (
+#: what the rules were judged by first: for each failure, and for none, ways and data that are taken in turn
+FIRST: tuple[tuple[tuple[str, str], ...], ...] = (
     (
         ("R1", CUBE), ("R3", MIXTURE), ("WGAN-GP", CUBE), ("R1, gamma 0.3", MIXTURE), ("R3", GRID), ("NS", CUBE),
         ("R1", OTHER_GAUSSIAN), ("Dirac W R1", POINT), ("R1, gamma 0.3", CUBE), ("R1", MIXTURE),
@@ -416,6 +426,25 @@ UNSEEN: tuple[tuple[tuple[str, str], ...], ...] = (
     (("R3, narrow G", OTHER_RING), ("R1, smooth G", NARROW_CUBE)),
     (("R3, D of rank 2", GRID), ("hinge, clipped", MIXTURE)),
     (("W, no bound", GRID), ("NS, rates run away", MIXTURE)),
+)  # fmt: skip
+#: and after two rules were changed
+SECOND: tuple[tuple[tuple[str, str], ...], ...] = (
+    (
+        ("R1", FIVE), ("R3", SEVEN), ("WGAN-GP", FIVE), ("R1, gamma 0.3", SEVEN), ("R3", FIVE), ("NS", SEVEN),
+        ("R1", THIRD_GAUSSIAN), ("Dirac W R1", POINT), ("R1, gamma 0.3", FIVE), ("R3", MIXTURE),
+    ),
+    (("minimax, D fast", FIVE), ("minimax, far", SEVEN)),
+    (("WGAN-GP, few rows", THIRD_CLOUD), ("hinge, few rows", THIRD_CLOUD)),
+    (("R3, bank", THIRD_CLOUD), ("R2 and R1, bank", THIRD_CLOUD)),
+    (("Dirac W, alternating", POINT), ("linear W, unequal rates", THIRD_GAUSSIAN), ("NS, momentum", THIRD_GAUSSIAN)),
+    (
+        ("Dirac W, gamma 0.5, near h*", POINT), ("linear W, gamma 0.5, near h*", THIRD_GAUSSIAN),
+        ("small R1, rates grow", THIRD_GAUSSIAN),
+    ),
+    (("WGAN-GP, critic stops", SEVEN), ("R3, D stops", FIVE)),
+    (("R3, narrow G", NARROW_SEVEN), ("R1, smooth G", NARROW_SEVEN)),
+    (("R3, D of rank 2", SEVEN), ("hinge, clipped", FIVE)),
+    (("W, no bound", SEVEN), ("NS, rates run away", FIVE)),
 )  # fmt: skip
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -491,7 +520,7 @@ def diagnostics(task: Task) -> list[Callback]:
         metrics = [
             FrechetDistance(), PrecisionRecallDensityCoverage(), VendiScore(), ModeCoverage(), Authenticity(),
         ]  # fmt: skip
-        if task.data not in (GAUSSIAN, OTHER_GAUSSIAN, CLOUD, OTHER_CLOUD):
+        if task.data not in ONE_MODE:
             metrics.append(ManifoldCollapse())
         looks.append(SampleMetrics(Pixels(), n_samples=task.samples, metrics=metrics, cache_dir=""))
     return looks
