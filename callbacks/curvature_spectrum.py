@@ -137,9 +137,10 @@ class CurvatureSpectrum(Diagnostic):
 
     def _hessians(self, trainer: Trainer, pl_module: Any, batch: GameBatch) -> dict[str, float]:
         jacobian = GameJacobian(pl_module, batch)
+        losses = pl_module.all_mean(jacobian.losses)  # for all processes to go on, or none
         values: dict[str, float] = {}
         for player, name in enumerate(PLAYER_NAMES):
-            if not jacobian.losses[player].isfinite():
+            if not losses[player].isfinite():
                 raise FloatingPointError(f"The {name}'s loss is not finite: the game is past its numbers.")
             like = next(p for p in pl_module.players[player].parameters() if p.requires_grad)
             like = like.detach().new_empty(jacobian.sizes[player])

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 
 from callbacks.log_now import log_now
 from callbacks.warn import warn_at
+from gan_modules.discriminator_pass import rows_per_logit
 from gan_modules.dynamics import NotTwiceDifferentiableError
-from gan_modules.protocols import Game
+from gan_modules.protocols import DISCRIMINATOR, Game
+from gan_modules.steps import unchanged_buffers
 
 
 class DiagnosticWarning(UserWarning):
@@ -27,10 +29,11 @@ class DiagnosticWarning(UserWarning):
 class Diagnostic(Callback, ABC):
     """A look at the game as it is, every so many iterations, within a share of the training time.
 
-    Training is the same, bit for bit, with and without it: a look reads parameters and draws nothing from the global
-    generators. What it finds is logged at once under names that begin with ``prefix``; values that are not finite are
-    left out. Beside them ``<prefix>/seconds``, what the look took, and ``<prefix>/share``, all looks so far over the
-    training so far.
+    Training is the same, bit for bit, with and without it: a look reads parameters, draws nothing from the global
+    generators, and leaves buffers as they are. It sees the players in the mode that they train in, before a validation
+    too, for which Lightning has put them in eval mode by then. What it finds is logged at once under names that begin
+    with ``prefix``; values that are not finite are left out. Beside them ``<prefix>/seconds``, what the look took, and
+    ``<prefix>/share``, all looks so far over the training so far.
 
     Where an operation of a network has no second derivative, there is one warning that names it and the remedy, and no
     more looks; everything else goes on.
@@ -67,6 +70,7 @@ class Diagnostic(Callback, ABC):
         self._off = False
         self._complaints: set[str] = set()
         self._batch: Any = None
+        self._modes: dict[nn.Module, bool] = {}  # whether each of the players' modules trains in training mode
         self._began = 0.0
         self._began_at = 0
         self._spent = self._last = 0.0
@@ -74,6 +78,9 @@ class Diagnostic(Callback, ABC):
     @abstractmethod
     def look(self, trainer: Trainer, pl_module: Any, batch: Any) -> dict[str, float]:
         """What is to be logged, by its whole name, of the game as it is and a training batch.
+
+        On several processes all look, each at its own rows: what raises, and which names there are, must be the same on
+        all of them, or those that go on wait for the others without end.
 
         Raises:
             NotTwiceDifferentiableError: no look is possible in this run.
@@ -85,8 +92,9 @@ class Diagnostic(Callback, ABC):
         if self._off:
             return {}
         began = time.perf_counter()
+        kept = random_state_kept(pl_module.device), unchanged_buffers(nn.ModuleList(_players(pl_module)))
         try:
-            with random_state_kept(pl_module.device), torch.inference_mode(False), torch.enable_grad():
+            with kept[0], kept[1], _in_mode(self._modes), torch.inference_mode(False), torch.enable_grad():
                 values = self.look(trainer, pl_module, batch)
         except NotTwiceDifferentiableError as error:
             self._off = True
@@ -124,10 +132,13 @@ class Diagnostic(Callback, ABC):
         self._began, self._began_at = time.perf_counter(), trainer.global_step
         self._spent = self._last = 0.0
         self.left_out = 0
+        self._modes = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not self._modes:  # once, for that takes as long as a small layer
+            self._modes = {m: m.training for player in _players(pl_module) for m in player.modules()}
         if self.every_n_steps is None:
             self._batch = batch
         elif trainer.global_step and trainer.global_step % self.every_n_steps == 0:
@@ -139,6 +150,7 @@ class Diagnostic(Callback, ABC):
             self._batch = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._batch = None  # `trainer.validate` may follow
         if self.left_out:
             cost = f", which take {self._last:.3g} s each" if self._last else ""
             rank_zero_info(
@@ -170,11 +182,31 @@ class Diagnostic(Callback, ABC):
 
 
 def first_draw(batch: Any, pl_module: Any, rows: int | None = None) -> tuple[Tensor, Tensor | None]:
-    """Real rows and labels of the first of the iteration's draws, at most ``rows``."""
+    """Real rows and labels of the first of the iteration's draws, at most ``rows``, a whole number of logits' rows."""
     real, labels = (batch, None) if isinstance(batch, Tensor) else (batch[0], batch[1] if len(batch) == 2 else None)
     n = len(real) // getattr(pl_module, "draws", 1)
-    n = n if rows is None else min(n, rows)
+    if rows is not None:
+        k = rows_per_logit(_players(pl_module)[DISCRIMINATOR])
+        n = min(n, max(k, rows - rows % k))
     return real[:n], None if labels is None else labels[:n]
+
+
+def _players(pl_module: Any) -> tuple[nn.Module, nn.Module]:
+    players: tuple[nn.Module, nn.Module] = pl_module.players
+    return players
+
+
+@contextmanager
+def _in_mode(modes: Mapping[nn.Module, bool]) -> Iterator[None]:
+    """The modules in the given modes (training or evaluation), for a while."""
+    now = {module: module.training for module in modes}
+    try:
+        for module, training in modes.items():
+            module.training = training
+        yield
+    finally:
+        for module, training in now.items():
+            module.training = training
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,7 +20,7 @@ from gan_modules.batch import GameBatch
 from gan_modules.discriminator_pass import call
 from gan_modules.gan import GANModule
 from gan_modules.protocols import GENERATOR, PLAYER_NAMES
-from gan_modules.steps import frozen, unchanged_buffers
+from gan_modules.steps import frozen
 
 #: strength from which on a period is logged
 CYCLE = 0.5
@@ -82,7 +81,6 @@ class GradientHealth(Diagnostic):
         self._trajectory: Trajectory | None = None
         self._since = 0
         self._before: list[Tensor] = []
-        self._modes: dict[nn.Module, bool] = {}
         self._rows: dict[str, Labelled] | None = None
 
     @property
@@ -101,7 +99,7 @@ class GradientHealth(Diagnostic):
         self._trajectory = Trajectory(_players(pl_module))
         self._trajectory.record()
         self._remember(pl_module)
-        self._modes, self._rows, self.cycle = {}, None, None
+        self._rows, self.cycle = None, None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -109,8 +107,6 @@ class GradientHealth(Diagnostic):
         if self._trajectory is not None:
             self._trajectory.record()
             self._since += 1
-        if not self._modes:  # a validation puts all in the mode of evaluation before it begins
-            self._modes = {m: m.training for player in _players(pl_module) for m in player.modules()}
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _remember(self, pl_module: Any) -> None:
@@ -122,15 +118,13 @@ class GradientHealth(Diagnostic):
 
     def look(self, trainer: Trainer, pl_module: Any, batch: Any) -> dict[str, float]:
         real, labels = first_draw(batch, pl_module)
-        generator, discriminator = _players(pl_module)
         values: dict[str, float] = {}
-        with _in_mode(self._modes), unchanged_buffers(generator), unchanged_buffers(discriminator):
-            game_batch = pl_module.game_batch(real, labels, iteration=trainer.global_step)
-            gradients, finite = _gradients(pl_module, game_batch, values)
-            if isinstance(pl_module, GANModule):
-                _signal(pl_module, game_batch, values)
-                _dead(pl_module, game_batch, values)
-                self._judge(trainer, pl_module, (real, labels), values)
+        game_batch = pl_module.game_batch(real, labels, iteration=trainer.global_step)
+        gradients, finite = _gradients(pl_module, game_batch, values)
+        if isinstance(pl_module, GANModule):
+            _signal(pl_module, game_batch, values)
+            _dead(pl_module, game_batch, values)
+            self._judge(trainer, pl_module, (real, labels), values)
         names = list(values)
         means = pl_module.all_mean([torch.tensor(values[name], device=real.device) for name in names])
         values = dict(zip(names, map(float, means), strict=True))
@@ -238,8 +232,9 @@ def _signal(module: GANModule, batch: GameBatch, values: dict[str, float]) -> No
         critic = module.loss.critic(d.fake_logits, d).mean()
     signal = _row_norms(loss, fake)
     values["health/signal"] = signal
-    if not module.loss.layers and (slope := _row_norms(critic, fake)):  # else it is not D's output that counts
-        values["health/signal_share"] = signal / slope
+    if not module.loss.layers:  # else it is not D's output that counts
+        slope = _row_norms(critic, fake)  # 0 perhaps on one process alone, which all of them must hear of
+        values["health/signal_share"] = signal / slope if slope else math.nan
 
 
 def _row_norms(value: Tensor, rows: Tensor) -> float:
@@ -284,16 +279,3 @@ def _players(pl_module: Any) -> tuple[nn.Module, nn.Module]:
 
 def _trained(pl_module: Any) -> list[Tensor]:
     return [p for player in _players(pl_module) for p in player.parameters() if p.requires_grad]
-
-
-@contextmanager
-def _in_mode(modes: Mapping[nn.Module, bool]) -> Iterator[None]:
-    """The modules in the given modes (training or evaluation), for a while."""
-    now = {module: module.training for module in modes}
-    try:
-        for module, training in modes.items():
-            module.training = training
-        yield
-    finally:
-        for module, training in now.items():
-            module.training = training

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from callbacks.diagnostic import Diagnostic, first_draw
 from gan_modules.batch import GameBatch
 from gan_modules.checks import evaluating
-from gan_modules.discriminator_pass import call, rows_per_logit
+from gan_modules.discriminator_pass import call
 from gan_modules.dynamics import (
     LINEAR_LAYERS,
     LayerSpectrum,
@@ -131,8 +131,7 @@ class WeightSpectrum(Diagnostic):
             return {}  # a toy game
         for name, player in zip(PLAYER_NAMES, players, strict=True):
             _refuse_non_finite(name, player)
-        k = rows_per_logit(players[DISCRIMINATOR])
-        real, labels = first_draw(batch, pl_module, max(k, _ROWS - _ROWS % k))
+        real, labels = first_draw(batch, pl_module, _ROWS)
         game_batch = pl_module.game_batch(real, labels, iteration=trainer.global_step)
         both = nn.ModuleList(players)
         with evaluating(both), frozen(both), unchanged_buffers(both):

@@ -280,6 +280,23 @@ def health_on_ranks(rank: int, world: int) -> dict[str, float]:
     return _with_ranks(rank, world, train)
 
 
+def lone_trouble_on_ranks(rank: int, world: int) -> list[dict[str, float]]:
+    """What diagnostics log where on the last process alone losses are not finite and D is flat."""
+
+    def train(**kwargs: Any) -> list[dict[str, float]]:
+        model = make("NSGAN")
+        if rank == world - 1:
+            player_loss = model.player_loss
+            model.player_loss = lambda player, batch: player_loss(player, batch) * torch.inf  # type: ignore[method-assign]
+            model.loss = type("Flat", (NonSaturating,), {"critic": lambda loss, logits, d: 0 * logits})()
+        looks = [kind(every_n_steps=1, budget=None) for kind in (CurvatureSpectrum, GradientHealth)]
+        off = {"num_sanity_val_steps": 0, "limit_val_batches": 0}
+        quiet_trainer(callbacks=looks, **off, **kwargs).fit(model, ring())
+        return [look.latest for look in looks]
+
+    return _with_ranks(rank, world, train)
+
+
 def weights_on_ranks(rank: int, world: int) -> dict[str, float]:
     """What WeightSpectrum logs after two iterations of gradient descent in float64."""
 

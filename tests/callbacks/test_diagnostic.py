@@ -11,11 +11,15 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import CSVLogger
-from recipes import make, parameters, quiet_trainer, ring
+from recipes import lone_trouble_on_ranks, make, parameters, quiet_trainer, ring
+from torch import nn
+from workers import GlooPool
 
-from callbacks import Diagnostic
+from callbacks import Diagnostic, GameSpectrum
 from callbacks.diagnostic import DiagnosticWarning, first_draw
+from gan_modules import NSGAN, PacGAN
 from gan_modules.dynamics import NotTwiceDifferentiableError
+from gan_modules.networks import MLPDiscriminator, MLPGenerator
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 VALIDATING = {"num_sanity_val_steps": 1, "check_val_every_n_epoch": None, "val_check_interval": 2, "max_steps": 6}
@@ -114,3 +118,47 @@ def test_bad_arguments_are_named(arguments: dict[str, Any]) -> None:
 def test_a_module_that_is_no_game_is_refused() -> None:
     with pytest.raises(TypeError, match="Spy needs a game"):
         Spy().setup(quiet_trainer(), LightningModule(), "fit")
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_players_are_seen_as_they_train_and_buffers_stay(every: int | None) -> None:
+    class Forward(Spy):
+        def look(self, trainer: Any, pl_module: Any, batch: Any) -> dict[str, float]:
+            self.modes = {name: module.training for name, module in pl_module.discriminator.named_modules()}
+            return super().look(trainer, pl_module, batch)
+
+    ends = []
+    for spy in (None, Forward(every_n_steps=every, budget=None)):
+        torch.manual_seed(0)
+        discriminator = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
+        model = NSGAN(MLPGenerator((2,), latent_dim=3, width=8, depth=2), discriminator)
+        quiet_trainer(callbacks=[spy] if spy else [], **VALIDATING).fit(model, ring())
+        ends.append(model.state_dict())
+    assert spy is not None
+    assert all(spy.modes.values())
+    for name, tensor in ends[0].items():
+        assert torch.equal(tensor, ends[1][name]), name
+
+
+def test_rows_are_a_whole_number_of_what_a_packing_discriminator_judges() -> None:
+    networks = MLPGenerator((2,), latent_dim=3, width=8, depth=2), MLPDiscriminator((6,), width=8, depth=2)
+    callback = GameSpectrum(every_n_steps=2, budget=None, rows=64, vectors=4, picture=False)
+    quiet_trainer(callbacks=[callback]).fit(PacGAN(*networks, pack=3), ring(batch_size=90, train_size=180))
+    assert callback.latest["game/products"] > 0
+    rows = torch.arange(90.0)[:, None]
+    assert len(first_draw(rows, PacGAN(*networks, pack=3), 64)[0]) == 63
+    assert len(first_draw(rows, PacGAN(*networks, pack=3), 2)[0]) == 3
+
+
+def test_no_batch_is_kept_for_a_validation_after_training() -> None:
+    spy = Spy(budget=None)
+    trainer, _ = fitted(spy, max_steps=5)
+    trainer.validate(trainer.lightning_module, ring(), verbose=False)
+    assert spy.at == [2, 4]
+
+
+def test_trouble_on_one_process_keeps_none_waiting(gloo: GlooPool) -> None:
+    for curvature, health in gloo(lone_trouble_on_ranks):
+        assert curvature == {}
+        assert health["health/non_finite"] == 1
+        assert "health/signal_share" not in health
