@@ -206,7 +206,7 @@ class Trajectory:
         if self._rows is None:
             return [np.zeros((len(self), 0)) for _ in self.sizes]
         first = self._taken % self.capacity if self._taken > self.capacity else 0
-        rows = torch.cat([self._rows[first : len(self)], self._rows[:first]]).double().cpu().numpy()
+        rows = torch.cat([self._rows[first : len(self)], self._rows[:first]]).cpu().double().numpy()
         return np.split(rows, np.cumsum(self.sizes)[:-1], axis=1)
 
     def _views(self, parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -129,7 +129,7 @@ def krylov(apply: Callable[[Tensor], Tensor], first: Tensor, m: int, kept: Krylo
         for _ in range(2):  # the second pass restores the orthogonality that rounding took from the first
             overlap = basis[: j + 1] @ image
             image = image - overlap @ basis[: j + 1]
-            hessenberg[: j + 1, j] += overlap.double().cpu()
+            hessenberg[: j + 1, j] += overlap.cpu().double()
         rest = float(image.norm())
         hessenberg[j + 1, j] = rest
         if rest <= 10 * torch.finfo(first.dtype).eps * size:  # an invariant space: its eigenvalues are exact

@@ -58,7 +58,7 @@ def _jacobians(generator: nn.Module, z: Tensor, labels: Tensor | None) -> Tensor
     for i in range(z.shape[1]):
         # back = J^T weights row by row, so the derivative of its coordinate i in the weights is J's column i
         (column,) = torch.autograd.grad(back[:, i].sum(), weights, retain_graph=True)
-        columns.append(column.flatten(1).double().cpu())
+        columns.append(column.flatten(1).cpu().double())
     jacobian = torch.stack(columns, 2)
     if not jacobian.isfinite().all():
         raise FloatingPointError("The generator's derivative in its latents is not finite.")

@@ -95,7 +95,7 @@ def lanczos(
         space = krylov(apply, space.following, m, _ends(space, found))
         products += len(space.basis) - 2 * (m // 4)
         found = _ritz(space)
-    weights = (found.coordinates.T @ (space.basis @ first).double().cpu()).square()
+    weights = (found.coordinates.T @ (space.basis @ first).cpu().double()).square()
     return replace(found, weights=weights, products=products)
 
 

@@ -45,7 +45,7 @@ class Recurrence:
 
     def of_exponent(self) -> Recurrence:
         """The recurrence of one number whose flow is its field: the kind of optimizer, without its rates and decay."""
-        one = {name: getattr(self, name).reshape(-1)[:1].double().cpu() for name in self.__dataclass_fields__}
+        one = {name: getattr(self, name).reshape(-1)[:1].cpu().double() for name in self.__dataclass_fields__}
         one |= {name: torch.zeros_like(one["rate"]) for name in ("decay", "shrinkage")}
         unscaled = Recurrence(**(one | {"rate": torch.ones_like(one["rate"])}))
         return replace(unscaled, rate=1 / unscaled.flow)
