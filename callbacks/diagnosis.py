@@ -14,10 +14,18 @@ from callbacks.diagnostic import Diagnostic
 from callbacks.failures import FAILURES, Finding, Observation, Setting, diagnose
 from callbacks.log_now import log_now
 from callbacks.warn import warn_at
+from gan_modules.optimizers import given_rate
 from gan_modules.protocols import Game, Sampler
 
 #: observations that are kept; of more, every second of the older half is left out
 CAPACITY = 400
+#: what the names begin with that rules read, by what logs them
+_SOURCES = {
+    "SampleMetrics": ("fid", "recall", "modes", "copies", "between"),
+    "GradientHealth": ("health/",),
+    "GameSpectrum": ("game/",),
+    "WeightSpectrum": ("weights/",),
+}
 
 
 class DiagnosisWarning(UserWarning):
@@ -101,8 +109,12 @@ class Diagnosis(Callback):
 
     @property
     def summary(self) -> str:
-        """The failures that the run shows now, or none."""
-        return ", ".join(f.failure for f in self.findings) or "none found"
+        """The failures that the run shows now, or none, and what has measured nothing so far."""
+        if self.findings:
+            return ", ".join(f.failure for f in self.findings)
+        known = {name for observation in self.history for name in observation.values}
+        silent = [name for name, prefixes in _SOURCES.items() if not any(n.startswith(prefixes) for n in known)]
+        return f"none found, without a look of {', '.join(silent)}" if silent else "none found"
 
     def _is_news(self, diagnostic: Diagnostic) -> bool:
         return bool(diagnostic.latest) and diagnostic.iteration > self._seen_at.get(id(diagnostic), -1)
@@ -158,7 +170,7 @@ def setting_of(trainer: Trainer, pl_module: Any) -> Setting:
     """What remedies depend on, as far as the module has it."""
     parts = [*getattr(pl_module, "penalties", ()), *getattr(pl_module, "augmentation", ())]
     parts.append(getattr(pl_module, "constraint", None))
-    first, second = (float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers)
+    first, second = map(given_rate, trainer.optimizers)  # a remedy is a flag, and a schedule multiplies what it sets
     shape = getattr(getattr(trainer, "datamodule", None), "shape", ())
     return Setting(
         loss=type(getattr(pl_module, "loss", None)).__name__,

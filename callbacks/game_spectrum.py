@@ -17,6 +17,7 @@ from callbacks.game_spectrum_words import Situation, situation, words
 from callbacks.warn import warn_at
 from gan_modules.dynamics import GameJacobian, Stability, spectrum, stability
 from gan_modules.dynamics.projection import HELD
+from gan_modules.optimizers import given_rate
 from gan_modules.protocols import PLAYER_NAMES
 
 #: share of ``warn_at`` below which a later rise is news again
@@ -191,7 +192,7 @@ class GameSpectrum(Diagnostic):
             return
         if now in self._said or (now is Situation.NEAR and Situation.PAST in self._said):
             return
-        rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers]
+        rates = [given_rate(optimizer) for optimizer in trainer.optimizers]
         text = words(now, answer, rates, type(pl_module.rule).__name__, pl_module.rule.period)
         warn_at(trainer.global_step, text, StabilityWarning, self)
         self._said.add(now)

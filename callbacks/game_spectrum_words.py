@@ -38,7 +38,7 @@ def words(now: Situation, answer: Stability, rates: Sequence[float], rule: str, 
     Args:
         now: what to speak of.
         answer: the numbers.
-        rates: the players' learning rates.
+        rates: the players' learning rates as they were given, before any schedule.
         rule: name of the update rule.
         period: its iterations for each application of the multipliers.
     """

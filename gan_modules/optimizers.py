@@ -11,6 +11,12 @@ from torch import Tensor
 _FUSED_DEVICES = {"cpu", "cuda"}
 
 
+def given_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate that an optimizer was given, which its schedule multiplies where it has one."""
+    group = optimizer.param_groups[0]
+    return float(group.get("initial_lr", group["lr"]))
+
+
 class Adam(torch.optim.Adam):
     """Adam (Kingma and Ba, 2015) with the betas named one by one, fused where the device has a fused kernel.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from wandb_file import read
 
 from callbacks import Diagnosis, Diagnostic, RunSummary
 from callbacks.diagnosis import DiagnosisWarning
-from gan_modules import NonFiniteError
+from gan_modules import Adam, NonFiniteError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WELL, LOST = {"modes": 8.0, "vendi": 8.0, "recall": 0.9}, {"modes": 2.0, "vendi": 2.0, "recall": 0.1}
@@ -122,6 +123,27 @@ def test_numbers_that_are_not_finite_are_named_as_the_run_ends(tmp_path: Path) -
 def test_the_closing_table_has_the_diagnosis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fitted(tmp_path, LOST, LOST, callbacks=[RunSummary()])
     assert "mode collapse" in capsys.readouterr().out
+
+
+def test_none_found_names_what_has_not_looked(tmp_path: Path) -> None:
+    unseen, *_ = fitted(tmp_path, WELL, WELL)
+    assert unseen.summary == "none found, without a look of GradientHealth, GameSpectrum, WeightSpectrum"
+    measured = WELL | {"health/signal": 1.0, "game/radius": 0.9, "weights/generator/lipschitz_upper": 2.0}
+    seen, *_ = fitted(tmp_path, measured, WELL)
+    assert seen.summary == "none found"
+
+
+def test_remedies_start_from_the_rates_that_the_run_was_given_not_those_of_its_schedule(tmp_path: Path) -> None:
+    diagnosis = Diagnosis()
+    halved = partial(torch.optim.lr_scheduler.ConstantLR, factor=0.5, total_iters=100)
+    rates = {f"{player}_optimizer": partial(Adam, lr=1e-2) for player in ("generator", "discriminator")}
+    schedules = {f"{player}_scheduler": halved for player in ("generator", "discriminator")}
+    script = Scripted(*[WELL | {"game/lr_over_limit": 1.6}] * 2)
+    each = {"check_val_every_n_epoch": None, "val_check_interval": 1, "max_steps": 2}
+    trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=[script, diagnosis], **each)
+    trainer.fit(make("NSGAN", **rates, **schedules), ring())
+    assert [f.failure for f in diagnosis.findings] == ["divergence ahead"]
+    assert diagnosis.findings[0].remedy.startswith("--model.generator_optimizer.lr 0.005 ")
 
 
 def test_it_needs_a_game() -> None:
