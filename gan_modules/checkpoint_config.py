@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import pickle
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,8 +36,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"--ckpt_path {path}: there is no such checkpoint.")
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise ValueError(f"--ckpt_path {path} is not a readable checkpoint: {error}") from error
+    except Exception as error:  # of bytes that are no pickle the reader may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"--ckpt_path {path} is not a readable checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError(f"--ckpt_path {path} is not a Lightning checkpoint: it has no state_dict.")
     return checkpoint

@@ -98,7 +98,7 @@ class GameTrainer(Trainer):
             datamodule: what it was trained on, with the state that the checkpoint holds.
             ckpt_path: the checkpoint, or the run's directory for its last one.
             steps: iterations that are trained in memory; more see slower cycles.
-            out: the report; report.html in the run's directory if None.
+            out: the report, or a folder that is there, for report.html in it; in the run's directory if None.
 
         Raises:
             TypeError: no callback that examines, such as ``callbacks.Examination``.
@@ -112,7 +112,8 @@ class GameTrainer(Trainer):
         checkpoint = load_checkpoint(ckpt_path)
         check_fits(model, checkpoint, ckpt_path)
         root = Path(self.default_root_dir)
-        path = root / "report.html" if out is None else Path(out)
+        path = root if out is None else Path(out)
+        path = path / "report.html" if path.is_dir() or out is None else path
         examiner.begin(checkpoint, Path(ckpt_path), root)
         with self._scratch():
             if is_overridden("val_dataloader", model) or is_overridden("val_dataloader", datamodule):

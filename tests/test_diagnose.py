@@ -120,8 +120,8 @@ def test_what_fails_is_named_and_the_rest_goes_on(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.\nA second line.")
 
     monkeypatch.setattr(GradientHealth, "look", too_large)
-    diagnose(ring, "--out", str(tmp_path / "r.html"))
-    document = (tmp_path / "r.html").read_text()
+    diagnose(ring, "--out", str(tmp_path))  # a folder that is there
+    document = (tmp_path / "report.html").read_text()
     assert re.search(r"GradientHealth</th><td[^>]*>CUDA out of memory\. Tried to allocate 1 GiB\.<", document)
     assert ">Spectra of weights</h2>" in document
     assert "not measured: GradientHealth" in capsys.readouterr().out
