@@ -51,11 +51,11 @@ class RunSummary(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         rows: dict[str, str] = {}
         if "fid" in metrics:
-            rows["FID (held-out)"] = f"{metrics['fid']:.2f}"
+            rows["FID (held-out)"] = f"{metrics['fid']:.3g}"
             if floor := metrics.get("fid_floor"):
-                rows["FID (held-out)"] += f" = {metrics['fid'] / floor:.1f} x the real-to-real floor {floor:.2f}"
+                rows["FID (held-out)"] += f" = {metrics['fid'] / floor:.1f} x the real-to-real floor {floor:.3g}"
         if "fid_untrained" in metrics:
-            rows["FID untrained"] = f"{metrics['fid_untrained']:.2f}"
+            rows["FID untrained"] = f"{metrics['fid_untrained']:.3g}"
         if "precision" in metrics:
             rows["precision, recall"] = f"{metrics['precision']:.2f}, {metrics['recall']:.2f}"
             rows["coverage"] = f"{metrics['coverage']:.2f}"

@@ -207,7 +207,7 @@ class SampleMetrics(Callback):
         values = evaluation.values(self._views(trainer, samples))
         left_out = evaluation.left_out
         if left_out and first and trainer.state.fn == "fit":
-            rank_zero_info("SampleMetrics leaves out " + "; ".join(left_out.values()))
+            rank_zero_info("SampleMetrics leaves out what does not apply: " + "; ".join(left_out.values()))
         if self.raw:
             samples = generated(trainer, pl_module, self.n_samples, self.sample_seed, averaged=False)
             raw = evaluation.values(self._views(trainer, samples))
