@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class Diagnosis(Callback):
         self._told: list[str] = []  # the failures that were last spoken of
         self._named: set[str] = set()
         self._seen_at: dict[int, int] = {}  # the iteration of a diagnostic's look that was taken note of
+        self._before_validation: set[str] = set()
+        self._validated: set[str] = set()  # names that are measured at validations alone
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
@@ -75,23 +77,39 @@ class Diagnosis(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if any(self._is_news(d) for d in _diagnostics(trainer) if d.every_n_steps is not None):
-            self.observe(trainer, pl_module)
+            self.observe(trainer, pl_module, stale=self._validated)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before_validation = set(trainer.callback_metrics)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            found = set(trainer.callback_metrics) - self._before_validation
+            self._validated |= found.difference(*(d.latest for d in _diagnostics(trainer)))
             self.observe(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, FloatingPointError):
-            self.observe(trainer, pl_module, {"numbers/non_finite": 1.0})
+            self.observe(trainer, pl_module, {"numbers/non_finite": 1.0}, self._validated)
 
     # --- an observation ---------------------------------------------------------------------------------------------
 
-    def observe(self, trainer: Trainer, pl_module: Any, further: dict[str, float] | None = None) -> list[Finding]:
-        """Take note of what is measured by now, and say what has changed."""
-        stale = {
-            name for d in _diagnostics(trainer) if not self._is_news(d) for name in d.latest
-        }  # fmt: skip
+    def observe(
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        further: dict[str, float] | None = None,
+        stale: Set[str] = frozenset(),
+    ) -> list[Finding]:
+        """Take note of what was measured since the last time, and say what has changed.
+
+        Args:
+            trainer: whose ``callback_metrics`` have the values.
+            pl_module: the game.
+            further: what is known beside them.
+            stale: names whose values were taken note of before: one value twice is neither confirmed nor at rest.
+        """
+        stale = set(stale).union(*(d.latest for d in _diagnostics(trainer) if not self._is_news(d)))
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if name not in stale}
         values = {n: v for n, v in values.items() if math.isfinite(v) and not n.startswith("diagnosis/")}
         self._seen_at = {id(d): d.iteration for d in _diagnostics(trainer)}
@@ -117,7 +135,7 @@ class Diagnosis(Callback):
         return f"none found, without a look of {', '.join(silent)}" if silent else "none found"
 
     def _is_news(self, diagnostic: Diagnostic) -> bool:
-        return bool(diagnostic.latest) and diagnostic.iteration > self._seen_at.get(id(diagnostic), -1)
+        return bool(diagnostic.latest) and diagnostic.iteration != self._seen_at.get(id(diagnostic))
 
     def _log(self, trainer: Trainer) -> None:
         now = {finding.failure for finding in self.findings}

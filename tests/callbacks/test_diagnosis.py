@@ -158,3 +158,22 @@ def test_histories_stay_bounded_and_keep_the_beginning(tmp_path: Path, monkeypat
     assert len(at) <= 8
     assert at[0] == 1
     assert at[-4:] == [9, 10, 11, 12]
+
+
+def test_between_validations_what_they_measured_is_not_news(tmp_path: Path) -> None:
+    script = [LOST] * 8
+    diagnosis, *_ = fitted(
+        tmp_path, *script, callbacks=[Look(every_n_steps=1, budget=None)], val_check_interval=4, steps=8
+    )
+    assert [o.iteration for o in diagnosis.history if "modes" in o.values] == [4, 8]
+    assert [o.iteration for o in diagnosis.history if "look/iterations" in o.values] == list(range(1, 9))
+    assert not diagnosis.findings  # two validations do not tell lost modes from those that are yet to be found
+
+
+def test_looks_count_from_an_earlier_checkpoint_on(tmp_path: Path) -> None:
+    look = Look(every_n_steps=1, budget=None)
+    trainer = fitted(tmp_path, *[WELL] * 4, callbacks=[look])[1]
+    trainer.save_checkpoint(tmp_path / "early.ckpt")
+    look.iteration, look.latest = 100, {"look/iterations": 100.0}  # the run went on
+    later = fitted(tmp_path, *[WELL] * 6, callbacks=[look], ckpt_path=tmp_path / "early.ckpt")[0]
+    assert [o.iteration for o in later.history if "look/iterations" in o.values][-2:] == [5, 6]
