@@ -22,6 +22,8 @@ from gan_modules import Adam, NonFiniteError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WELL, LOST = {"modes": 8.0, "vendi": 8.0, "recall": 0.9}, {"modes": 2.0, "vendi": 2.0, "recall": 0.1}
+#: as many observations as it takes to know that modes do not come back
+COLLAPSING = (WELL, WELL, WELL, LOST, LOST)
 FLOORS = {"modes_floor": 8.0, "vendi_floor": 8.0, "recall_floor": 0.95}
 BESIDE = {"mode_kl": 0.1, "mode_share_min": 0.0, "precision": 0.9, "precision_floor": 0.9, "coverage": 0.5}
 
@@ -61,21 +63,21 @@ def fitted(root: Path, *script: dict[str, float], callbacks: Sequence[Callback] 
 
 
 def test_it_speaks_once_a_change(tmp_path: Path) -> None:
-    diagnosis, trainer, said = fitted(tmp_path, WELL, LOST, LOST, LOST, WELL, WELL)
-    assert [at for at, _ in said] == [3, 5]  # two observations make a failure, one of health ends it
+    diagnosis, trainer, said = fitted(tmp_path, *COLLAPSING, LOST, WELL, WELL)
+    assert [at for at, _ in said] == [5, 7]  # two observations make a failure, one of health ends it
     assert said[0][1].startswith("mode collapse: modes 2, real samples 8; ")
     assert "--model R3GAN" in said[0][1]
     assert "no failure is seen now" in said[1][1]
     assert diagnosis.findings == []
     assert float(trainer.callback_metrics["diagnosis/mode_collapse"]) == 0
     rows = [json.loads(line) for line in (tmp_path / "diagnosis.jsonl").read_text().splitlines()]
-    assert [(row["iteration"], row["failure"]) for row in rows] == [(3, "mode collapse"), (5, "none")]
+    assert [(row["iteration"], row["failure"]) for row in rows] == [(5, "mode collapse"), (7, "none")]
 
 
 def test_loggers_get_flags_and_a_table(tmp_path: Path) -> None:
     csv = CSVLogger(tmp_path, name="")
     wandb = WandbLogger(save_dir=tmp_path, offline=True, project="p")
-    fitted(tmp_path, LOST, LOST, LOST, logger=[csv, wandb])
+    fitted(tmp_path, *COLLAPSING, LOST, logger=[csv, wandb])
     csv.save()
     header, *rows = (tmp_path / "version_0" / "metrics.csv").read_text().splitlines()
     column = header.split(",").index("diagnosis/mode_collapse")
@@ -87,15 +89,15 @@ def test_loggers_get_flags_and_a_table(tmp_path: Path) -> None:
 
 
 def test_history_travels_in_the_checkpoint(tmp_path: Path) -> None:
-    script = (WELL, LOST, LOST, LOST)
+    script = (*COLLAPSING, LOST)
     whole, _, _ = fitted(tmp_path / "whole", *script)
-    _, trainer, said = fitted(tmp_path / "half", *script, steps=3)
-    assert [at for at, _ in said] == [3]
+    _, trainer, said = fitted(tmp_path / "half", *script, steps=5)
+    assert [at for at, _ in said] == [5]
     path = tmp_path / "half.ckpt"
     trainer.save_checkpoint(path)
     resumed, _, said = fitted(tmp_path / "half", *script, ckpt_path=str(path))
     assert said == []  # it was said before
-    assert [o.iteration for o in resumed.history] == [o.iteration for o in whole.history] == [1, 2, 3, 4]
+    assert [o.iteration for o in resumed.history] == [o.iteration for o in whole.history] == [1, 2, 3, 4, 5, 6]
     assert resumed.history[0].values["modes"] == 8
     assert torch.load(path, weights_only=True)["callbacks"]  # plain values
 
@@ -121,7 +123,7 @@ def test_numbers_that_are_not_finite_are_named_as_the_run_ends(tmp_path: Path) -
 
 
 def test_the_closing_table_has_the_diagnosis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fitted(tmp_path, LOST, LOST, callbacks=[RunSummary()])
+    fitted(tmp_path, *COLLAPSING, callbacks=[RunSummary()])
     assert "mode collapse" in capsys.readouterr().out
 
 
