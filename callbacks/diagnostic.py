@@ -67,6 +67,7 @@ class Diagnostic(Callback, ABC):
         self.latest: dict[str, float] = {}
         self.iteration = 0
         self.left_out = 0
+        self._asked = False
         self._off = False
         self._complaints: set[str] = set()
         self._batch: Any = None
@@ -89,6 +90,7 @@ class Diagnostic(Callback, ABC):
 
     def look_now(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[str, float]:
         """Look, log and keep what was found; nothing where a look is not possible, which is said once."""
+        self._asked = True
         if self._off:
             return {}
         began = time.perf_counter()
@@ -132,6 +134,7 @@ class Diagnostic(Callback, ABC):
         self._began, self._began_at = time.perf_counter(), trainer.global_step
         self._spent = self._last = 0.0
         self.left_out = 0
+        self._asked = False
         self._modes = {}
 
     def on_train_batch_end(
@@ -151,10 +154,16 @@ class Diagnostic(Callback, ABC):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._batch = None  # `trainer.validate` may follow
+        name = type(self).__name__
+        if self.every_n_steps is None and not (self._asked or self.left_out or self._off):
+            rank_zero_info(
+                f"{name} has not looked: it looks before validations, and there was none. Give it every_n_steps, or "
+                "the run data to validate on."
+            )
         if self.left_out:
             cost = f", which take {self._last:.3g} s each" if self._last else ""
             rank_zero_info(
-                f"{type(self).__name__} left out {self.left_out} looks{cost}: for more, raise its budget "
+                f"{name} left out {self.left_out} look{'s' * (self.left_out > 1)}{cost}: for more, raise its budget "
                 f"({self.budget:g} of the training time)."
             )
 

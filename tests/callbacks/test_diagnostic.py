@@ -157,6 +157,15 @@ def test_no_batch_is_kept_for_a_validation_after_training() -> None:
     assert spy.at == [2, 4]
 
 
+def test_a_run_without_validations_says_that_nothing_was_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    fitted(Spy(budget=None), limit_val_batches=0)
+    assert "Spy has not looked: it looks before validations, and there was none. Give it every_n_steps" in caplog.text
+    caplog.clear()
+    fitted(Spy(budget=None))
+    fitted(Spy(every_n_steps=2), limit_val_batches=0)
+    assert "has not looked" not in caplog.text
+
+
 def test_trouble_on_one_process_keeps_none_waiting(gloo: GlooPool) -> None:
     for curvature, health in gloo(lone_trouble_on_ranks):
         assert curvature == {}
