@@ -35,7 +35,7 @@ def test_datamodules_import_nothing_of_ours(path: Path) -> None:
 
 
 #: what callbacks may know of gan_modules: games, any GAN and how to evaluate it, but no variant and no component
-KNOWN = ("protocols", "batch", "dynamics", "discriminator_pass", "steps", "checks", "gan")
+KNOWN = ("protocols", "batch", "dynamics", "discriminator_pass", "steps", "checks", "gan", "optimizers.given_rate")
 
 
 @pytest.mark.parametrize("path", files("callbacks"), ids=str)
