@@ -73,8 +73,16 @@ class History:
         return len(self._observations)
 
     def last(self, name: str) -> float | None:
-        """The latest value, of whatever iteration; None where there is none."""
-        return next((o.values[name] for o in reversed(self._observations) if name in o.values), None)
+        """The value of the latest look of its kind ("game" of "game/radius"); None where that look did not find it."""
+        kind = name.partition("/")[0] + "/"
+        for o in reversed(self._observations):
+            if name in o.values or ("/" in name and any(other.startswith(kind) for other in o.values)):
+                return o.values.get(name)
+        return None
+
+    def now(self, name: str) -> float | None:
+        """The value at the latest observation itself."""
+        return self._observations[-1].values.get(name) if self._observations else None
 
     def series(self, name: str) -> list[float]:
         """All values, oldest first."""
@@ -139,7 +147,7 @@ UNLIKE_COVERAGE, UNLIKE_DISTANCE = 0.5, 10.0
 def numerical_trouble(h: History, s: Setting) -> Finding | None:
     """Numbers that are no longer finite, or so large that their differences are rounding."""
     evidence = []
-    if h.last("numbers/non_finite") or h.last("health/non_finite"):
+    if h.now("numbers/non_finite") or h.last("health/non_finite"):
         evidence.append("a loss, a gradient or a parameter is not finite")
     for name in ("loss/generator", "loss/discriminator", "logits/real", "logits/fake"):
         value = h.last(name)
@@ -218,7 +226,8 @@ def discriminator_overpowering(h: History, s: Setting) -> Finding | None:
     known = [value for value in (training, held_out) if value is not None]
     if not known or min(known) < SEPARATES or _like_the_data(h) is not False:
         return None
-    evidence = [f"D(real) > D(generated) for {100 * min(known):.1f} % of pairs, on held-out rows too"]
+    too = "" if held_out is None else ", of held-out rows too"
+    evidence = [f"D(real) > D(generated) for {100 * min(known):.1f} % of pairs{too}"]
     return Finding(
         "discriminator overpowering", tuple(evidence), _slower_discriminator(s),
         "a slower, damped D leaves the generator a signal",

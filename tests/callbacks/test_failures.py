@@ -53,6 +53,15 @@ def test_every_failure_has_a_case() -> None:
     assert set(ILL) == set(FAILURES)
 
 
+def test_what_the_latest_look_did_not_find_is_over() -> None:
+    near = [{"game/lr_over_limit": 1.05, "game/radius": 1.01}] * 2
+    without = [Observation(100 * i, values) for i, values in enumerate([*near, {"game/radius": 0.9}], 1)]
+    assert [f.failure for f in diagnose(without[:2])] == ["divergence ahead"]
+    assert diagnose(without) == []
+    elsewhere = [*without[:2], Observation(300, {"fid": 2.0})]  # of another kind: the game was not looked at
+    assert [f.failure for f in diagnose(elsewhere)] == ["divergence ahead"]
+
+
 def test_a_run_that_is_well_is_left_alone() -> None:
     assert named({}, {}, {}) == []
     assert diagnose([]) == []
