@@ -271,8 +271,8 @@ def mode_collapse(h: History, s: Setting) -> Finding | None:
         return None  # or it has yet to learn
     if s.loss.startswith("Relativistic"):
         return Finding(
-            "mode collapse", tuple(evidence), "--model PacGAN", "a D that sees several samples at once sees that "
-            "they are alike",
+            "mode collapse", tuple(evidence), "--model R1GAN",
+            "pairs that are drawn anew have a barrier of their own around the collapsed state",
         )  # fmt: skip
     return Finding(
         "mode collapse", tuple(evidence), "--model R3GAN",
