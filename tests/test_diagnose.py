@@ -150,7 +150,7 @@ def test_a_checkpoint_without_history_is_judged_for_what_it_is() -> None:
 
 def test_a_run_that_still_learns_is_told_by_its_history() -> None:
     now = collapsed({"modes": 2.0, "recall": 0.1, "coverage": 0.1})
-    past = [Observation(i, now.values | {"recall": i / 9000, "coverage": i / 9000}) for i in range(100, 900, 100)]
+    past = [Observation(i, now.values | {"modes": i / 900, "coverage": i / 9000}) for i in range(100, 900, 100)]
     assert diagnose_observations(_observations(past, now)) == []
     stays = [Observation(i, now.values) for i in range(100, 900, 100)]
     assert [f.failure for f in diagnose_observations(_observations(stays, now))] == ["mode collapse"]
