@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from recipes import make, quiet_trainer, ring
+from wandb import teardown
 from wandb_file import read
 
 from callbacks import Diagnosis, Diagnostic, RunSummary
@@ -74,7 +75,8 @@ def test_it_speaks_once_a_change(tmp_path: Path) -> None:
     assert [(row["iteration"], row["failure"]) for row in rows] == [(5, "mode collapse"), (7, "none")]
 
 
-def test_loggers_get_flags_and_a_table(tmp_path: Path) -> None:
+def test_loggers_get_flags_and_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")  # what the logger sets is put back, for processes of later tests
     csv = CSVLogger(tmp_path, name="")
     wandb = WandbLogger(save_dir=tmp_path, offline=True, project="p")
     fitted(tmp_path, *COLLAPSING, LOST, logger=[csv, wandb])
@@ -83,6 +85,7 @@ def test_loggers_get_flags_and_a_table(tmp_path: Path) -> None:
     column = header.split(",").index("diagnosis/mode_collapse")
     assert [row.split(",")[column] for row in rows if row.split(",")[column]] == ["1.0", "1.0"]
     wandb.experiment.finish()
+    teardown()
     history, _ = read(next(tmp_path.glob("wandb/offline-run-*/*.wandb")))
     assert [row["diagnosis/nrows"] for row in history if "diagnosis/nrows" in row] == [1]
     assert [row["diagnosis/mode_collapse"] for row in history if "diagnosis/mode_collapse" in row] == [1, 1]
