@@ -15,7 +15,15 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import gan_modules
-from callbacks import CollapseAlarm, CurvatureSpectrum, GameSpectrum, GradientHealth, SampleMetrics, WeightSpectrum
+from callbacks import (
+    CollapseAlarm,
+    CurvatureSpectrum,
+    Diagnostic,
+    GameSpectrum,
+    GradientHealth,
+    SampleMetrics,
+    WeightSpectrum,
+)
 from callbacks.metrics import Pixels
 from datamodules import RingDataModule
 from datamodules.point import PointDataModule
@@ -252,32 +260,30 @@ def spectrum_on_ranks(rank: int, world: int) -> dict[str, float]:
     return _with_ranks(rank, world, train)
 
 
-def curvature_on_ranks(rank: int, world: int) -> dict[str, float]:
-    """What CurvatureSpectrum logs of two iterations of gradient descent in float64."""
+def look_on_ranks(rank: int, world: int, kind: type[Diagnostic], variant: str, **data: Any) -> dict[str, float]:
+    """What a diagnostic logs after two iterations of gradient descent in float64."""
 
     def train(**kwargs: Any) -> dict[str, float]:
         sgd = partial(torch.optim.SGD, lr=0.05)
-        model = make("R3GAN", generator_optimizer=sgd, discriminator_optimizer=sgd)
+        model = make(variant, generator_optimizer=sgd, discriminator_optimizer=sgd)
         off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
-        callback = CurvatureSpectrum(every_n_steps=2, budget=None)
-        quiet_trainer(callbacks=[callback], **off, **kwargs).fit(model, ring())
-        return callback.latest
+        diagnostic = kind(every_n_steps=2, budget=None)
+        quiet_trainer(callbacks=[diagnostic], **off, **kwargs).fit(model, ring(**data))
+        return diagnostic.latest
 
     return _with_ranks(rank, world, train)
+
+
+def curvature_on_ranks(rank: int, world: int) -> dict[str, float]:
+    return look_on_ranks(rank, world, CurvatureSpectrum, "R3GAN")
 
 
 def health_on_ranks(rank: int, world: int) -> dict[str, float]:
-    """What GradientHealth logs of two iterations of gradient descent in float64."""
+    return look_on_ranks(rank, world, GradientHealth, "NSGAN", train_size=600, val_size=601)
 
-    def train(**kwargs: Any) -> dict[str, float]:
-        sgd = partial(torch.optim.SGD, lr=0.05)
-        model = make("NSGAN", generator_optimizer=sgd, discriminator_optimizer=sgd)
-        off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
-        callback = GradientHealth(every_n_steps=2, budget=None)
-        quiet_trainer(callbacks=[callback], **off, **kwargs).fit(model, ring(train_size=600, val_size=601))
-        return callback.latest
 
-    return _with_ranks(rank, world, train)
+def weights_on_ranks(rank: int, world: int) -> dict[str, float]:
+    return look_on_ranks(rank, world, WeightSpectrum, "NSGAN")
 
 
 def lone_trouble_on_ranks(rank: int, world: int) -> list[dict[str, float]]:
@@ -293,20 +299,6 @@ def lone_trouble_on_ranks(rank: int, world: int) -> list[dict[str, float]]:
         off = {"num_sanity_val_steps": 0, "limit_val_batches": 0}
         quiet_trainer(callbacks=looks, **off, **kwargs).fit(model, ring())
         return [look.latest for look in looks]
-
-    return _with_ranks(rank, world, train)
-
-
-def weights_on_ranks(rank: int, world: int) -> dict[str, float]:
-    """What WeightSpectrum logs after two iterations of gradient descent in float64."""
-
-    def train(**kwargs: Any) -> dict[str, float]:
-        sgd = partial(torch.optim.SGD, lr=0.05)
-        model = make("NSGAN", generator_optimizer=sgd, discriminator_optimizer=sgd)
-        off = {"num_sanity_val_steps": 0, "limit_val_batches": 0, "precision": "64-true"}
-        spectrum = WeightSpectrum(every_n_steps=2, budget=None)
-        quiet_trainer(callbacks=[spectrum], **off, **kwargs).fit(model, ring())
-        return spectrum.latest
 
     return _with_ranks(rank, world, train)
 
